@@ -1,0 +1,111 @@
+"""A Flask application for one listener: it admits the callers it is for, and every refusal has a JSON body."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import HTTPException
+
+from mutual_tls.identity import Identity, NoIdentity, identity_of_der
+
+log = logging.getLogger(__name__)
+
+# Set by the server (services/listeners.py) from the TLS session, never from a header.
+CERTIFICATE = "qkd.certificate"
+# Set in its place by tests that run an application without TLS.
+CALLER = "qkd.caller"
+
+
+def problem(status: int, message: str, *details: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
+    """An error answer: `{"message", "details"?}`, as ETSI GS QKD 014 table 13 has it, compact."""
+    body: dict[str, Any] = {"message": message}
+    if details:
+        body["details"] = list(details)
+    return answer(body, status, headers)
+
+
+def answer(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A compact JSON answer."""
+    text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+    return Response(text, status, headers, content_type="application/json")
+
+
+def listener_app(
+    name: str,
+    admits: Callable[[Identity], bool],
+    *,
+    subject_counts: bool = False,
+    max_body_bytes: int = 1 << 20,
+) -> Flask:
+    """An app whose every request has a verified caller, in `flask.g.caller`, that `admits` accepts; others get 401.
+
+    `subject_counts`: see `mutual_tls.identity.identity_of`; for listeners under an SAE authority alone.
+    """
+    app = Flask(name, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
+
+    @app.before_request
+    def admit() -> Response | None:
+        try:
+            caller = request.environ.get(CALLER) or identity_of_der(request.environ[CERTIFICATE], subject_counts)
+        except (NoIdentity, KeyError, ValueError) as error:
+            return problem(401, f"the caller's certificate gives no identity: {error}")
+        if not admits(caller):
+            return problem(401, f"{caller} is not admitted here")
+        g.caller = caller
+        return None
+
+    @app.after_request
+    def read_to_the_end(response: Response) -> Response:
+        # A caller that is still sending when it is refused would see a broken connection instead of the refusal.
+        if response.status_code >= 400 and 0 < (request.content_length or 0) <= max_body_bytes:
+            while request.stream.read(1 << 16):
+                pass
+        return response
+
+    @app.errorhandler(HTTPException)
+    def refused(error: HTTPException) -> Response:
+        headers = {k: v for k, v in error.get_headers() if k not in ("Content-Type", "Content-Length")}
+        return problem(error.code or 500, error.description or error.name, headers=headers)
+
+    @app.errorhandler(Exception)
+    def failed(error: Exception) -> Response:
+        # The message of an unexpected error may quote what it worked on, so only its type and place are logged.
+        log.error("%s %s failed: %s at %s", request.method, request.path, type(error).__name__, _place(error))
+        return problem(500, "internal error")
+
+    return app
+
+
+def operator_app(name: str, fault: Callable[[], str | None] = lambda: None, *, max_body_bytes: int = 1 << 16) -> Flask:
+    """The app of a process's `ops` listener: operators may do what it offers, the health probe `GET /healthz` alone.
+
+    `fault` says in words what is wrong now, or None: then the process is healthy.
+    """
+    app = listener_app(name, lambda caller: caller.role in ("operator", "probe"), max_body_bytes=max_body_bytes)
+
+    @app.before_request
+    def probes_only_probe() -> Response | None:
+        if getattr(g, "caller", None) and g.caller.role == "probe" and request.path != "/healthz":
+            return problem(401, f"{g.caller} is admitted to /healthz only")
+        return None
+
+    @app.get("/healthz")
+    def healthz() -> Response:
+        message = fault()
+        return answer({"status": "failing", "message": message}, 503) if message else answer({"status": "ok"})
+
+    return app
+
+
+def _place(error: BaseException) -> str:
+    frames = []
+    trace = error.__traceback__
+    while trace:
+        frames.append(f"{trace.tb_frame.f_globals.get('__name__')}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return " < ".join(reversed(frames[-6:]))

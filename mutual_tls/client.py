@@ -1,0 +1,173 @@
+"""An HTTPS client for one other process: it verifies who answers, and says in words why it could not."""
+
+from __future__ import annotations
+
+import json as json_text
+import ssl
+from dataclasses import dataclass, field
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPSConnection
+from urllib3.connectionpool import HTTPSConnectionPool
+from urllib3.util.retry import Retry
+
+from mutual_tls.contexts import Credentials, client_context
+from mutual_tls.identity import Identity, NoIdentity, identity_of_der
+
+OCTETS = "application/octet-stream"
+
+
+class PeerError(Exception):
+    """A call to another process did not succeed."""
+
+
+class Unreachable(PeerError):
+    """No answer, so the outcome is unknown: not listening, wrong certificate, timed out, cut off."""
+
+
+class Refused(PeerError):
+    """The other process answered with an error."""
+
+    def __init__(self, status: int, message: str, details: list[dict[str, Any]] | None = None) -> None:
+        super().__init__(f"{message} ({status})")
+        self.status = status
+        self.message = message
+        self.details = details or []
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A successful answer. Its octets may be key material, so they are not shown."""
+
+    status: int
+    octets: bytes = field(repr=False)
+
+    @property
+    def json(self) -> Any:
+        return json_text.loads(self.octets) if self.octets else None
+
+
+class Peer:
+    """One process, reached at `https://address`, that must prove to be `identity`. Safe to share between threads."""
+
+    def __init__(
+        self,
+        address: str,
+        identity: Identity,
+        credentials: Credentials,
+        *,
+        timeout_s: float = 10.0,
+        pool_size: int = 16,
+    ) -> None:
+        self.address = address
+        self.identity = identity
+        self.timeout_s = timeout_s
+        self._session = requests.Session()
+        self._session.trust_env = False  # no proxy and no .netrc between the lab's processes
+        self._session.mount("https://", _IdentityAdapter(identity, client_context(credentials), pool_size))
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: dict[str, Any] | None = None,
+        json: Any = None,
+        octets: bytes | None = None,
+        timeout_s: float | None = None,
+    ) -> Reply:
+        """One call. Raises Refused for an answer that is an error, Unreachable where there is none."""
+        try:
+            response = self._session.request(
+                method,
+                f"https://{self.address}{path}",
+                params=params,
+                data=octets if json is None else json_text.dumps(json, separators=(",", ":")),
+                headers={"Content-Type": OCTETS if json is None else "application/json"},
+                timeout=(min(5.0, self.timeout_s), timeout_s or self.timeout_s),
+                allow_redirects=False,
+            )
+        except (requests.RequestException, NoIdentity) as error:
+            raise Unreachable(f"{self.identity} at {self.address}: {cause_of(error)}") from error
+        if response.status_code >= 300:
+            message, details = _problem(response)
+            raise Refused(response.status_code, f"{self.identity}: {message}", details)
+        return Reply(response.status_code, response.content)
+
+    def close(self) -> None:
+        self._session.close()
+
+
+def cause_of(error: BaseException) -> str:
+    """The innermost cause of a failed connection, in words a user can act on."""
+    chain: list[BaseException] = []
+    todo: list[Any] = [error]
+    while todo:
+        link = todo.pop()
+        if isinstance(link, BaseException) and link not in chain:
+            chain.append(link)
+            todo += [*link.args, getattr(link, "reason", None), link.__cause__, link.__context__]
+    for link in chain:
+        if isinstance(link, NoIdentity):
+            return str(link)
+        if isinstance(link, ssl.SSLCertVerificationError):
+            return f"its certificate was not accepted: {link.verify_message}"
+    for link in chain:
+        if isinstance(link, ssl.SSLError):
+            return f"TLS failed: {link.reason or link}"
+        if isinstance(link, ConnectionRefusedError):
+            return "connection refused: nothing listens there"
+        if isinstance(link, ConnectionResetError | BrokenPipeError):
+            return "the connection was cut off (is this client's certificate from the right authority?)"
+    if isinstance(error, requests.Timeout):
+        return "no answer in time"
+    return str(chain[-1]) or type(error).__name__
+
+
+def _problem(response: requests.Response) -> tuple[str, list[dict[str, Any]]]:
+    try:
+        body = response.json()
+        return str(body["message"]), list(body.get("details") or [])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return response.reason or "an error without a message", []
+
+
+class _IdentityAdapter(HTTPAdapter):
+    """Opens connections with the given TLS context and checks the server's URN on each, before anything is sent."""
+
+    def __init__(self, identity: Identity, context: ssl.SSLContext, pool_size: int) -> None:
+        self._identity = identity
+        self._context = context
+        # A request is never repeated by itself: whether a repeat is harmless is the protocol's business.
+        super().__init__(pool_maxsize=pool_size, max_retries=Retry(0, read=False))
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        identity = self._identity
+
+        class Connection(HTTPSConnection):
+            def connect(self) -> None:
+                super().connect()
+                check_server(self.sock, identity)  # type: ignore[arg-type]
+
+        class Pool(HTTPSConnectionPool):
+            ConnectionCls = Connection
+
+        super().init_poolmanager(*args, **kwargs, ssl_context=self._context)
+        self.poolmanager.pool_classes_by_scheme = {"https": Pool}
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """The context knows its authorities; requests' own bundle must not be added to them."""
+
+    def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
+        host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
+        return host, {"ssl_context": self._context}
+
+
+def check_server(sock: ssl.SSLSocket, expected: Identity) -> None:
+    """Raises NoIdentity unless the server's verified certificate carries `expected`."""
+    found = identity_of_der(sock.getpeercert(binary_form=True) or b"")
+    if found != expected:
+        sock.close()
+        raise NoIdentity(f"it is {found}, expected {expected}")

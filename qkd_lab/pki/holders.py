@@ -1,0 +1,64 @@
+"""Who holds a certificate in a network: services, SAEs as clients of their KME, the operator and the health probe."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from mutual_tls.identity import Identity
+from qkd_lab.pki.authority import PkiError
+from qkd_lab.processes import APP, KME, OPERATOR, QKD, sae_authority, services
+from qkd_lab.topology import Topology
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+HOST_NAME = re.compile(
+    r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*"
+)
+
+
+@dataclass(frozen=True)
+class Holder:
+    """One folder of `.lab/pki`.
+
+    authority: who signs; calls: authorities of the servers it calls (ca.pem); callers: authorities of those who call
+    its listeners (trust/); hosts: names and addresses it serves at, none for a pure client.
+    """
+
+    name: str
+    identity: Identity
+    authority: str
+    calls: tuple[str, ...]
+    callers: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+
+    def folder(self, pki: Path) -> Path:
+        """Ids may have `/`, blanks and UTF-8: as a file name they are percent-encoded."""
+        return pki / quote(self.name, safe="")
+
+
+def holders(topology: Topology) -> list[Holder]:
+    """Everyone in the topology who holds a certificate."""
+    found = []
+    for process in services(topology):
+        hosts = (*LOOPBACK, process.name) if HOST_NAME.fullmatch(process.name) else LOOPBACK
+        identity = Identity(process.role, process.id)
+        callers = tuple(process.listeners.values())
+        found.append(Holder(process.certificate, identity, process.authority, process.calls, callers, hosts))
+    found += [sae_client(sae, site.name) for site in topology.sites for sae in site.saes]
+    everyone = (KME, QKD, APP)
+    found.append(Holder("operator", Identity("operator", "operator"), OPERATOR, everyone))
+    found.append(Holder("probe", Identity("probe", "probe"), OPERATOR, everyone))
+    return found
+
+
+def sae_client(sae_id: str, site: str) -> Holder:
+    """An SAE's certificate as an ETSI 014 client: its site's authority signs, its KME's is what it verifies."""
+    if not sae_id or len(sae_id) > 200 or not sae_id.isprintable():
+        raise PkiError(f"the SAE id {sae_id!r} can't be used: expected 1 to 200 printable characters")
+    if sae_id in (".", "..", "authorities", "operator", "probe"):
+        raise PkiError(
+            f"the SAE id {sae_id!r} can't be used: the name of its certificate folder is taken; choose another"
+        )
+    return Holder(sae_id, Identity("sae", sae_id), sae_authority(site), (KME,))

@@ -1,0 +1,228 @@
+"""A network in one TOML file: sites, links with their physics and protocol, connections between SAEs.
+
+Read by the services too, so nothing but the standard library is imported here.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from qkd_lab.topology_fields import CONNECTION, LINK, PHYSICS, PROTOCOL, SITE, TOP, TopologyError, read_fields
+
+SHIPPED = Path(__file__).parent / "topologies"
+# Site and link names become parts of process names, host names and file names.
+NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
+
+
+@dataclass(frozen=True)
+class Physics:
+    """What a link starts with; it can be changed while the link runs. `eve`: `none` or `intercept-resend:FRACTION`."""
+
+    loss_db: float = 0.0
+    depolarizing: float = 0.0
+    eve: str = "none"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How the two QKDEs of a link make a block: sizes of a round, and the security parameters fixed before it."""
+
+    pulses_per_frame: int = 1 << 20
+    frame_count: int = 1
+    key_basis_probability: float = 0.9
+    qber_tolerance: float = 0.04
+    epsilon_secrecy: float = 1e-10
+    epsilon_correctness: float = 1e-15
+
+
+@dataclass(frozen=True)
+class Site:
+    """One security boundary: a KME, a QKDE, their stores, and the SAEs that the KME serves."""
+
+    name: str
+    saes: tuple[str, ...] = ()
+
+    @property
+    def kme_id(self) -> str:
+        return f"kme-{self.name}"
+
+    @property
+    def qkde_id(self) -> str:
+        return f"qkde-{self.name}"
+
+
+@dataclass(frozen=True)
+class Link:
+    """A quantum link between two sites. `alice` and `bob` are site names: who prepares, who measures."""
+
+    name: str
+    alice: str
+    bob: str
+    physics: Physics = Physics()
+    protocol: Protocol = Protocol()
+
+    @property
+    def qlink_id(self) -> str:
+        return f"qlink-{self.name}"
+
+    def joins(self, site: str, other: str) -> bool:
+        return {site, other} == {self.alice, self.bob}
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Keys of one size for a pair of SAEs, handed out at the master's KME (ETSI GS QKD 014)."""
+
+    master: str
+    slave: str
+    key_size_bits: int = 256
+    max_keys: int = 1000
+    max_keys_per_request: int = 128
+    max_sae_ids: int = 0
+
+
+@dataclass(frozen=True)
+class Topology:
+    """A whole network. Every name that one part uses for another is known to exist."""
+
+    name: str
+    sites: tuple[Site, ...]
+    links: tuple[Link, ...]
+    connections: tuple[Connection, ...]
+
+    @cached_property
+    def _site_of_sae(self) -> dict[str, Site]:
+        return {sae: site for site in self.sites for sae in site.saes}
+
+    def site(self, name: str) -> Site:
+        return _named(self.sites, name, "site")
+
+    def link(self, name: str) -> Link:
+        return _named(self.links, name, "link")
+
+    def site_of_sae(self, sae_id: str) -> Site:
+        try:
+            return self._site_of_sae[sae_id]
+        except KeyError:
+            raise TopologyError(f"no SAE {sae_id!r} in the topology {self.name}") from None
+
+    def links_of(self, site: str) -> tuple[Link, ...]:
+        return tuple(link for link in self.links if site in (link.alice, link.bob))
+
+
+def load(path: Path | str) -> Topology:
+    """Reads a topology file. Raises TopologyError: file, table, key, what was expected."""
+    path = Path(path)
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        shipped = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.toml")))
+        raise TopologyError(f"{path}: no such topology file (shipped ones: {shipped})") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise TopologyError(f"{path}: can't be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise TopologyError(f"{path}: not a TOML file: {error}") from error
+    try:
+        topology = _topology(document, path.stem)
+        _check_names(topology)
+        _check_references(topology)
+    except TopologyError as error:
+        raise TopologyError(f"{path}: {error}") from None
+    return topology
+
+
+def _topology(document: dict, name: str) -> Topology:
+    top = read_fields(document, "top level", TOP, {"name": name})
+    sites = tuple(Site(**read_fields(t, where, SITE)) for t, where in _tables(top["sites"], "sites"))
+    pairs = _tables(top["connections"], "connections")
+    connections = tuple(Connection(**read_fields(table, where, CONNECTION)) for table, where in pairs)
+    links = []
+    for table, where in _tables(top["links"], "links"):
+        values = read_fields(table, where, LINK)
+        values["physics"] = Physics(**read_fields(values["physics"], f"{where}.physics", PHYSICS))
+        values["protocol"] = Protocol(**read_fields(values["protocol"], f"{where}.protocol", PROTOCOL))
+        links.append(Link(**values))
+    return Topology(top["name"], sites, tuple(links), connections)
+
+
+def _tables(tables: list, key: str) -> list[tuple[dict, str]]:
+    """The tables of an array, each with the name that messages call it by."""
+    named = []
+    for number, table in enumerate(tables, 1):
+        name = table.get("name")
+        named.append((table, f"{key}[{name if isinstance(name, str) else number}]"))
+    return named
+
+
+def _check_names(topology: Topology) -> None:
+    if not topology.sites:
+        raise TopologyError("table sites: expected at least one [[sites]] table")
+    for what, parts in (("sites", topology.sites), ("links", topology.links)):
+        for part in parts:
+            if not NAME.fullmatch(part.name):
+                raise TopologyError(
+                    f"table {what}[{part.name}], key name: expected up to 32 of a-z, 0-9 and inner -, got {part.name!r}"
+                )
+        _check_unique(f"table {what}, key name", [part.name for part in parts])
+    _check_unique("table sites, key saes", [sae for site in topology.sites for sae in site.saes])
+    # Each demo SAE is a process beside the others; a name stands for one process and one folder of certificates.
+    taken = {"operator", "probe", "authorities", ".", ".."}
+    for site in topology.sites:
+        taken |= {site.kme_id, f"{site.kme_id}-scheduler", site.qkde_id, f"postgres-{site.name}", f"redis-{site.name}"}
+    taken |= {link.qlink_id for link in topology.links}
+    for site in topology.sites:
+        for sae in site.saes:
+            for name in (sae, f"{sae}-app"):
+                if name in taken:
+                    raise TopologyError(
+                        f"table sites[{site.name}], key saes: the SAE id {sae!r} needs the name {name!r}, "
+                        "which something else has: choose another id"
+                    )
+                taken.add(name)
+
+
+def _check_references(topology: Topology) -> None:
+    sites = [site.name for site in topology.sites]
+    saes = [sae for site in topology.sites for sae in site.saes]
+    for link in topology.links:
+        where = f"table links[{link.name}], key"
+        for end, name in (("alice", link.alice), ("bob", link.bob)):
+            _check_known(f"{where} {end}", name, sites, "site")
+        if link.alice == link.bob:
+            raise TopologyError(f"{where} bob: expected another site than alice, got {link.bob!r}")
+    pairs = [" and ".join(sorted((link.alice, link.bob))) for link in topology.links]
+    _check_unique("table links, the pair alice and bob", pairs)
+    for number, connection in enumerate(topology.connections, 1):
+        for end, name in (("master", connection.master), ("slave", connection.slave)):
+            _check_known(f"table connections[{number}], key {end}", name, saes, "SAE")
+        # Without relay, which is not there yet, keys reach no further than the next site.
+        ends = [topology.site_of_sae(sae).name for sae in (connection.master, connection.slave)]
+        if not any(link.joins(*ends) for link in topology.links):
+            raise TopologyError(
+                f"table connections[{number}], key slave: {connection.master} (site {ends[0]}) and {connection.slave} "
+                f"(site {ends[1]}) have no link between their sites: expected a pair at the two ends of one link"
+            )
+    pairs = [f"{connection.master} to {connection.slave}" for connection in topology.connections]
+    _check_unique("table connections, the pair master and slave", pairs)
+
+
+def _check_known(where: str, name: str, known: list[str], what: str) -> None:
+    if name not in known:
+        raise TopologyError(f"{where}: expected a {what} of this file ({', '.join(known) or 'none yet'}), got {name!r}")
+
+
+def _check_unique(where: str, names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise TopologyError(f"{where}: expected each once, got {name!r} more than once")
+
+
+def _named(parts: tuple, name: str, what: str):
+    for part in parts:
+        if part.name == name:
+            return part
+    raise TopologyError(f"no {what} {name!r}: expected one of {', '.join(part.name for part in parts) or 'none'}")

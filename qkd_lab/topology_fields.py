@@ -1,0 +1,118 @@
+"""The keys of a topology file: which table has which, what each may be. `qkd_lab.topology` makes objects of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+class TopologyError(Exception):
+    """The topology is not one; the message names the file, the table, the key and what was expected."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key: what is expected, in words and as a check; whether it must be there."""
+
+    expected: str
+    fits: Callable[[Any], bool]
+    required: bool = False
+    default: Any = None  # where the dataclass has none of its own
+
+
+def read_fields(
+    table: Mapping[str, Any], where: str, keys: Mapping[str, Key], given: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The values of one table, checked. Keys that are absent are left to the dataclass's defaults."""
+    values = dict(given or {})
+    for name in table:
+        if name not in keys:
+            raise TopologyError(f"table {where}, key {name}: unknown, expected one of {', '.join(keys)}")
+    for name, key in keys.items():
+        if name not in table:
+            if key.required:
+                raise TopologyError(f"table {where}, key {name}: missing, expected {key.expected}")
+            if key.default is not None:
+                values.setdefault(name, key.default)
+            continue
+        value = table[name]
+        if not key.fits(value):
+            raise TopologyError(f"table {where}, key {name}: expected {key.expected}, got {value!r}")
+        values[name] = tuple(value) if isinstance(value, list) else value
+    return values
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= 200 and value.isprintable()
+
+
+def _number(value: Any) -> bool:
+    # TOML has inf and nan; a boolean is an int to Python.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+
+
+def _integer(least: int, most: int) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _tables(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+
+
+def _epsilon() -> Key:
+    return Key("a probability above 0 and below 0.1", lambda value: _number(value) and 0 < value < 0.1)
+
+
+def _eve(value: Any) -> bool:
+    if value == "none":
+        return True
+    match = re.fullmatch(r"intercept-resend:([0-9]*\.?[0-9]+)", value) if isinstance(value, str) else None
+    return bool(match) and float(match[1]) <= 1
+
+
+TOP = {
+    "name": Key("a name", _text),
+    "sites": Key("[[sites]] tables", _tables, required=True),
+    "links": Key("[[links]] tables", _tables, default=()),
+    "connections": Key("[[connections]] tables", _tables, default=()),
+}
+
+SITE = {
+    "name": Key("a name", _text, required=True),
+    "saes": Key("a list of SAE ids", lambda value: isinstance(value, list) and all(map(_text, value))),
+}
+
+LINK = {
+    "name": Key("a name", _text, required=True),
+    "alice": Key("the name of the site that prepares", _text, required=True),
+    "bob": Key("the name of the site that measures", _text, required=True),
+    "physics": Key("a table", lambda value: isinstance(value, dict), default={}),
+    "protocol": Key("a table", lambda value: isinstance(value, dict), default={}),
+}
+
+PHYSICS = {
+    "loss_db": Key("a loss in dB, 0 or more", lambda value: _number(value) and value >= 0),
+    "depolarizing": Key("a probability from 0 to 1", lambda value: _number(value) and 0 <= value <= 1),
+    "eve": Key("none or intercept-resend:FRACTION with a fraction from 0 to 1", _eve),
+}
+
+PROTOCOL = {
+    # 2^24 is the quantum link's limit (docs/protocols.md).
+    "pulses_per_frame": Key("an integer from 8 to 16777216", _integer(8, 1 << 24)),
+    "frame_count": Key("an integer from 1 to 1024", _integer(1, 1024)),
+    "key_basis_probability": Key("a probability above 0 and below 1", lambda value: _number(value) and 0 < value < 1),
+    "qber_tolerance": Key("a fraction above 0 and below 0.5", lambda value: _number(value) and 0 < value < 0.5),
+    "epsilon_secrecy": _epsilon(),
+    "epsilon_correctness": _epsilon(),
+}
+
+CONNECTION = {
+    "master": Key("an SAE id", _text, required=True),
+    "slave": Key("an SAE id", _text, required=True),
+    "key_size_bits": Key("a multiple of 8 from 8 to 65536", lambda value: _integer(8, 65536)(value) and value % 8 == 0),
+    "max_keys": Key("an integer from 1 to 1000000", _integer(1, 1_000_000)),
+    "max_keys_per_request": Key("an integer from 1 to 10000", _integer(1, 10_000)),
+    "max_sae_ids": Key("an integer from 0 to 100", _integer(0, 100)),
+}

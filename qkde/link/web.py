@@ -1,0 +1,107 @@
+"""The HTTP edge of a quantum link: an application for its QKDEs and one for its operator (docs/protocols.md)."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from flask import Flask, Response, abort, g, request
+
+from mutual_tls.app import answer, listener_app, problem
+from mutual_tls.identity import Identity
+from qkde.link.aer import SimulationFailed
+from qkde.link.frames import MAX_PULSES, FrameConflict, FrameError, FrameInvalid, FrameNotFound
+from qkde.link.physics import ImpossiblePhysics
+from qkde.link.quantum_link import LinkFull, QuantumLink
+
+OCTETS = "application/octet-stream"
+FRAME = "/v1/rounds/<uuid:round_id>/frames/<int:frame>"
+STATUS_OF = {FrameInvalid: 400, FrameNotFound: 404, FrameConflict: 409, LinkFull: 503}
+
+
+def qkd_app(link: QuantumLink, alice: Identity, bob: Identity) -> Flask:
+    """Alice's QKDE prepares and closes frames, Bob's measures them; neither may do what is the other's."""
+    app = listener_app(f"{link.name}-qkd", lambda caller: caller in (alice, bob), max_body_bytes=2 * MAX_PULSES // 8)
+
+    def only(entitled: Identity) -> None:
+        if g.caller != entitled:
+            abort(problem(403, f"{g.caller} may not do this on link {link.name}: only {entitled} may"))
+
+    @app.put(f"{FRAME}/preparation")
+    def prepare(round_id: UUID, frame: int) -> Response:
+        only(alice)
+        link.prepare(round_id, frame, _pulses(), request.get_data(cache=False))
+        return Response(status=204)
+
+    @app.post(f"{FRAME}/measurement")
+    def measure(round_id: UUID, frame: int) -> Response:
+        only(bob)
+        return Response(link.measure(round_id, frame, request.get_data(cache=False)), content_type=OCTETS)
+
+    @app.post(f"{FRAME}/closure")
+    def close(round_id: UUID, frame: int) -> Response:
+        only(alice)
+        link.close(round_id, frame)
+        return answer({"closed": True})
+
+    @app.errorhandler(FrameError)
+    def refused(error: FrameError) -> Response:
+        return problem(STATUS_OF[type(error)], str(error))
+
+    @app.errorhandler(SimulationFailed)
+    def failed(error: SimulationFailed) -> Response:
+        return problem(500, str(error))
+
+    return app
+
+
+def ops_app(link: QuantumLink) -> Flask:
+    """The link's physics and Eve, for an operator, and its health, for probes as well."""
+    app = listener_app(f"{link.name}-ops", lambda caller: caller.role in ("operator", "probe"), max_body_bytes=1 << 14)
+
+    @app.get("/healthz")
+    def healthz() -> Response:
+        return answer({"status": "ok"})
+
+    @app.get("/v1/physics")
+    def physics() -> Response:
+        _only_operators()
+        return _state(link)
+
+    @app.patch("/v1/physics")
+    def change() -> Response:
+        _only_operators()
+        settings = request.get_json(silent=True, force=True)
+        if not isinstance(settings, dict):
+            return problem(400, "expected a JSON object with some of loss_db, depolarizing, eve")
+        link.change_physics(**settings)
+        return _state(link)
+
+    @app.errorhandler(ImpossiblePhysics)
+    def impossible(error: ImpossiblePhysics) -> Response:
+        return problem(400, f"{error}; nothing was changed")
+
+    return app
+
+
+def _pulses() -> int:
+    text = request.args.get("pulses", "")
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise FrameInvalid(f"pulses in the query: expected a number from 1 to {MAX_PULSES}")
+    return int(text)
+
+
+def _only_operators() -> None:
+    if g.caller.role != "operator":
+        abort(problem(403, f"{g.caller} may not do this: only an operator may"))
+
+
+def _state(link: QuantumLink) -> Response:
+    return answer(
+        {
+            "link": link.name,
+            **link.physics.settings(),
+            "frames_measured": link.measured.frame_count,
+            "pulses_measured": link.measured.pulse_count,
+            "pulses_per_second": link.measured.pulses_per_second,
+        }
+    )

@@ -1,0 +1,106 @@
+"""What a process is told at start: the environment names it, and points at the topology, addresses, certificates, secrets.
+
+This is the only place of the services that reads the environment. What is wrong is said all at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from mutual_tls.client import Peer
+from mutual_tls.contexts import Credentials
+from mutual_tls.identity import Identity
+from qkd_lab.topology import Topology, load
+
+DATABASE_FOLDER = Path(__file__).resolve().parent.parent / "db"
+
+
+class SettingsError(Exception):
+    """The process can't start as it was told to; the message says why, a line per cause."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`process` is the process's name in the address book, for example `kme-a-scheduler`."""
+
+    process: str
+    topology_file: Path
+    addresses_file: Path
+    pki: Path
+    secrets: Path
+    state: Path
+    bind_all: frozenset[str]
+    log_level: str
+    worker_count: int
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+        wanted = ("QKD_PROCESS", "QKD_TOPOLOGY", "QKD_ADDRESSES", "QKD_PKI", "QKD_SECRETS", "QKD_STATE")
+        problems = [f"{name} is not set" for name in wanted if not environ.get(name)]
+        workers = environ.get("QKD_WORKERS", "1")
+        if not workers.isdecimal() or not 1 <= int(workers) <= 64:
+            problems.append(f"QKD_WORKERS is {workers!r}: expected a number from 1 to 64")
+        level = environ.get("QKD_LOG_LEVEL", "INFO").upper()
+        if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+            problems.append(f"QKD_LOG_LEVEL is {level!r}: expected DEBUG, INFO, WARNING or ERROR")
+        if problems:
+            raise SettingsError("\n".join(problems))
+        process, *paths = (environ[name] for name in wanted)
+        bind_all = frozenset(environ.get("QKD_BIND_ALL", "").split())
+        return cls(process, *map(Path, paths), bind_all, level, int(workers))
+
+    @cached_property
+    def topology(self) -> Topology:
+        return load(self.topology_file)
+
+    @cached_property
+    def addresses(self) -> dict[str, dict[str, str]]:
+        try:
+            return json.loads(self.addresses_file.read_text())
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"QKD_ADDRESSES: {self.addresses_file} can't be read: {error}") from error
+
+    @cached_property
+    def credentials(self) -> Credentials:
+        return Credentials.in_folder(self._identity_folder(self.process))
+
+    def credentials_of(self, name: str) -> Credentials:
+        """Another certificate of the same holder: a demo SAE has one for its KME and one for other demo SAEs."""
+        return Credentials.in_folder(self._identity_folder(name))
+
+    def authority(self, name: str) -> Path:
+        """The certificate of the one authority a listener trusts."""
+        return self.credentials.certificate.parent / "trust" / f"{quote(name, safe='')}.pem"
+
+    def address(self, process: str, listener: str) -> str:
+        try:
+            return self.addresses[process][listener]
+        except KeyError:
+            raise SettingsError(f"{self.addresses_file} has no address of {process}, listener {listener}") from None
+
+    def bind(self, listener: str) -> str:
+        """Where this process's own listener listens: the very address in the book, so that it is reached from that network
+        alone; a listener named in QKD_BIND_ALL is published, and listens on every interface."""
+        host, _, port = self.address(self.process, listener).rpartition(":")
+        return f"0.0.0.0:{port}" if listener in self.bind_all else f"{host}:{port}"
+
+    def peer(self, process: str, listener: str, identity: Identity, *, timeout_s: float = 10.0, **options: Any) -> Peer:
+        return Peer(self.address(process, listener), identity, self.credentials, timeout_s=timeout_s, **options)
+
+    def secret(self, name: str) -> str:
+        """A secret of this process: the content of a file, never an argument or an environment variable."""
+        path = self.secrets / name
+        try:
+            return path.read_text().strip()
+        except OSError as error:
+            raise SettingsError(f"the secret {path} can't be read: {error.strerror}") from error
+
+    def _identity_folder(self, name: str) -> Path:
+        return self.pki / quote(name, safe="")

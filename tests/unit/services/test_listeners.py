@@ -1,0 +1,192 @@
+"""A real server process with two listeners, spoken to over real TLS."""
+
+import json
+import socket
+import ssl
+import subprocess
+import sys
+import textwrap
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from mutual_tls.client import Peer, Refused, Unreachable
+from mutual_tls.contexts import CredentialError, Credentials, server_context
+from mutual_tls.identity import Identity
+from qkd_lab.pki.store import Pki
+from qkd_lab.topology import SHIPPED, load
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+SERVER = """
+    import sys, threading
+    from pathlib import Path
+    from flask import g, request
+    from mutual_tls.app import answer, listener_app, operator_app
+    from mutual_tls.contexts import Credentials
+    from services.listeners import Listener, Server
+
+    pki, peer_port, ops_port = Path(sys.argv[1]), *sys.argv[2:4]
+
+    def peer_app():
+        app = listener_app("peer", lambda caller: caller.role == "kme", max_body_bytes=1 << 22)
+
+        @app.route("/v1/whoami", methods=["GET", "PUT"])
+        def whoami():
+            return answer({"role": g.caller.role, "id": g.caller.id})
+
+        @app.get("/v1/fails")
+        def fails():
+            raise RuntimeError("secret 0123456789abcdef")
+
+        return app
+
+    folder = pki / "kme-a"
+    Server(
+        "kme-a",
+        Credentials.in_folder(folder),
+        [
+            Listener("peer", f"127.0.0.1:{peer_port}", folder / "trust" / "kme.pem", peer_app),
+            Listener("ops", f"127.0.0.1:{ops_port}", folder / "trust" / "operator.pem", lambda: operator_app("ops")),
+        ],
+        threads=4,
+        background=lambda stopping: stopping.wait(),
+    ).run()
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("lab") / "pki"
+    Pki(folder, datetime.now(UTC)).make(load(SHIPPED / "two-sites.toml"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(pki, tmp_path_factory):
+    """Ports of the listeners `peer` and `ops`, and the file the server logs to."""
+    ports = {"peer": free_port(), "ops": free_port()}
+    log = tmp_path_factory.mktemp("log") / "server.log"
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(SERVER), str(pki), *map(str, ports.values())],
+            stderr=file,
+            cwd=CHECKOUT,
+        )
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            for port in ports.values():
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            break
+        except OSError:
+            assert process.poll() is None, log.read_text()
+    yield {**ports, "log": log}
+    process.terminate()
+    assert process.wait(10) == 0
+
+
+def peer(pki, port, shown, expected=("kme", "kme-a")) -> Peer:
+    return Peer(f"127.0.0.1:{port}", Identity(*expected), Credentials.in_folder(pki / shown), timeout_s=5)
+
+
+def test_the_caller_is_who_its_certificate_says(pki, server):
+    reply = peer(pki, server["peer"], "kme-b").request("GET", "/v1/whoami")
+    assert reply.json == {"role": "kme", "id": "kme-b"}
+
+
+def test_a_certificate_of_one_authority_is_not_let_in_at_the_listener_for_another(pki, server):
+    strangers = {"peer": ["operator", "sae-a", "qkde-a"], "ops": ["kme-b", "sae-a", "qkde-a"]}
+    for shown, listener in [(name, listener) for listener, names in strangers.items() for name in names]:
+        with pytest.raises(Unreachable):
+            peer(pki, server[listener], shown).request("GET", "/healthz")
+
+
+def test_a_client_without_a_certificate_is_not_let_in(pki, server):
+    context = ssl.create_default_context(cafile=pki / "kme-b" / "ca.pem")
+    with (
+        socket.create_connection(("127.0.0.1", server["peer"])) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as connection,
+        pytest.raises((ssl.SSLError, ConnectionError)),
+    ):
+        connection.sendall(b"GET /v1/whoami HTTP/1.1\r\nHost: x\r\n\r\n")
+        if not connection.recv(100):  # TLS 1.3: the refusal comes after the handshake
+            raise ConnectionError
+
+
+def test_a_server_that_is_somebody_else_is_named(pki, server):
+    with pytest.raises(Unreachable, match="it is kme kme-a, expected kme kme-b"):
+        peer(pki, server["peer"], "kme-b", ("kme", "kme-b")).request("GET", "/v1/whoami")
+
+
+def test_a_server_of_an_unknown_authority_is_named(pki, server):
+    with pytest.raises(Unreachable, match="certificate was not accepted"):
+        peer(pki, server["peer"], "sae-a-app").request("GET", "/v1/whoami")
+
+
+def test_nobody_listening_is_said_in_words():
+    closed = free_port()
+    with pytest.raises(CredentialError, match="missing"):
+        Peer(f"127.0.0.1:{closed}", Identity("kme", "x"), Credentials.in_folder(Path("/nowhere")))
+
+
+def test_an_address_where_nothing_listens_is_said_in_words(pki):
+    with pytest.raises(Unreachable, match="nothing listens"):
+        peer(pki, free_port(), "kme-b").request("GET", "/v1/whoami")
+
+
+def test_the_probe_may_ask_for_health_and_nothing_else(pki, server):
+    probe = peer(pki, server["ops"], "probe")
+    assert probe.request("GET", "/healthz").json == {"status": "ok"}
+    with pytest.raises(Refused, match="healthz only"):
+        probe.request("GET", "/v1/status")
+
+
+def test_a_refusal_is_read_even_by_a_caller_with_a_large_body(pki, server):
+    with pytest.raises(Refused) as refusal:
+        peer(pki, server["peer"], "kme-b").request("PUT", "/nothing/here", octets=bytes(2 << 20))
+    assert refusal.value.status == 404
+
+
+def test_an_unexpected_error_says_nothing_of_what_it_worked_on(pki, server):
+    with pytest.raises(Refused) as refusal:
+        peer(pki, server["peer"], "kme-b").request("GET", "/v1/fails")
+    assert (refusal.value.status, refusal.value.message) == (500, "kme kme-a: internal error")
+    log = server["log"].read_text()
+    assert "RuntimeError" in log and "0123456789abcdef" not in log
+
+
+def test_a_silent_client_holds_up_nobody(pki, server):
+    silent = [socket.create_connection(("127.0.0.1", server["ops"])) for _ in range(3)]
+    try:
+        assert peer(pki, server["ops"], "probe").request("GET", "/healthz").status == 200
+    finally:
+        for connection in silent:
+            connection.close()
+
+
+def test_a_rejected_handshake_is_logged_with_its_cause(pki, server):
+    with pytest.raises(Unreachable):
+        peer(pki, server["peer"], "operator").request("GET", "/v1/whoami")
+    assert "listener peer: TLS handshake with 127.0.0.1 failed" in server["log"].read_text()
+
+
+def test_a_listener_refuses_to_trust_two_authorities(pki, tmp_path):
+    both = tmp_path / "both.pem"
+    both.write_bytes(b"".join((pki / "kme-a" / "trust" / f"{name}.pem").read_bytes() for name in ("kme", "operator")))
+    with pytest.raises(CredentialError, match="exactly one authority, found 2"):
+        server_context(Credentials.in_folder(pki / "kme-a"), both)
+
+
+def test_a_spoofed_header_does_not_change_who_calls(pki, server):
+    session = peer(pki, server["peer"], "kme-b")._session
+    headers = {"X-Forwarded-Client-Cert": "urn:qkd:kme:kme-a", "qkd.caller": "kme-a", "Qkd-Certificate": "x"}
+    answer = session.get(f"https://127.0.0.1:{server['peer']}/v1/whoami", headers=headers)
+    assert json.loads(answer.content)["id"] == "kme-b"
