@@ -1,4 +1,4 @@
-"""TLS contexts: 1.2 or newer, a certificate required from the other side, one authority for those who call a listener."""
+"""TLS contexts: 1.2 or newer, a certificate required from the other side, one authority for a listener's callers."""
 
 from __future__ import annotations
 

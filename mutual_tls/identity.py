@@ -1,4 +1,4 @@
-"""Who a certificate says its holder is: a role and an id, `urn:qkd:<role>:<percent-encoded id>` in the SAN (RFC 8141)."""
+"""Who a certificate's holder is: a role and an id, `urn:qkd:<role>:<percent-encoded id>` in the SAN (RFC 8141)."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class Identity:
 def identity_of(certificate: x509.Certificate, *, subject_counts: bool = False) -> Identity:
     """The identity in a verified certificate.
 
-    `subject_counts` is for listeners under an SAE authority alone: there the subject's common name stands for the SAE id
-    where the SAN has no `urn:qkd:` at all, since certificates for SAEs often come from elsewhere (ETSI GS QKD 014 leaves
-    the field open). More than one URN, or one that is malformed, is no identity: guessing would let a caller choose.
+    `subject_counts` is for listeners under an SAE authority alone: there the subject's common name stands for the SAE
+    id where the SAN has no `urn:qkd:` at all, since certificates for SAEs often come from elsewhere (ETSI GS QKD 014
+    leaves the field open). More than one URN, or one that is malformed, is no identity: guessing would let a caller choose.
     """
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

@@ -1,7 +1,8 @@
-"""One gunicorn server per process, with a listener per kind of caller: each has its own TLS context and its own application.
+"""One gunicorn server per process, with a listener per kind of caller: each has its own TLS context and application.
 
-Python's ssl cannot tell which authority verified a chain, so a listener trusts exactly one, and the application is chosen
-by the TLS context that verified the caller: a request can't reach an application whose authority did not vouch for it.
+Python's ssl cannot tell which authority verified a chain, so a listener trusts exactly one, and the application is
+chosen by the TLS context that verified the caller: a request can't reach an application whose authority did not vouch
+for it.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ WORKER_SILENCE_S = 120
 
 @dataclass(frozen=True)
 class Listener:
-    """`bind` is `host:port`; `callers` the one authority's certificate; `app` makes the WSGI application in a worker."""
+    """`bind` is `host:port`; `callers` the one authority's certificate; `app` makes the WSGI app in a worker."""
 
     name: str
     bind: str
@@ -44,7 +45,7 @@ class Listener:
 class Server(BaseApplication):
     """Serves `listeners` until it is told to stop.
 
-    `background`, if given, runs in a thread of the (then only) worker and gets an event that is set when the worker stops.
+    `background`, if given, runs in a thread of the (then only) worker; its event is set when the worker stops.
     """
 
     def __init__(

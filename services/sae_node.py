@@ -18,7 +18,7 @@ from .settings import Settings
 def make(settings: Settings) -> Server:
     sae_id = settings.process
     kme_id = settings.topology.site_of_sae(sae_id).kme_id
-    # For its KME it is an SAE of its site; for other demo SAEs it shows a certificate of theirs, from another authority.
+    # For its KME it is an SAE of its site; for other demo SAEs it has a certificate from another authority.
     as_sae, as_app = settings.credentials, settings.credentials_of(f"{sae_id}-app")
     kme = Etsi014Client(
         f"https://{settings.address(kme_id, 'sae')}", as_sae.certificate, as_sae.key, as_sae.authorities, kme_id=kme_id

@@ -1,4 +1,4 @@
-"""What a process is told at start: the environment names it, and points at the topology, addresses, certificates, secrets.
+"""What a process is told at start: the environment names it, and points at topology, addresses, certificates, secrets.
 
 This is the only place of the services that reads the environment. What is wrong is said all at once.
 """
@@ -86,8 +86,11 @@ class Settings:
             raise SettingsError(f"{self.addresses_file} has no address of {process}, listener {listener}") from None
 
     def bind(self, listener: str) -> str:
-        """Where this process's own listener listens: the very address in the book, so that it is reached from that network
-        alone; a listener named in QKD_BIND_ALL is published, and listens on every interface."""
+        """Where this process's own listener listens.
+
+        The very address in the book, so that it is reached from that network alone; but one named in QKD_BIND_ALL is
+        published, and listens on every interface.
+        """
         host, _, port = self.address(self.process, listener).rpartition(":")
         return f"0.0.0.0:{port}" if listener in self.bind_all else f"{host}:{port}"
 

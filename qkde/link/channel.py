@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -18,12 +18,13 @@ CHUNK_PULSES = 1 << 20
 class Transmission:
     """What a transmission left behind, one element per pulse (uint8, 0 or 1); `outcomes` is 0 where nothing clicked.
 
-    `knowledge`, Eve's, is ground truth: it must reach neither Alice nor Bob.
+    `knowledge` is Eve's, in order, its positions counted from the first pulse of all. It is ground truth, for the
+    simulator's user alone: it must reach neither Alice nor Bob.
     """
 
     clicks: Bits = field(repr=False)
     outcomes: Bits = field(repr=False)
-    knowledge: Knowledge = field(repr=False)
+    knowledge: tuple[Knowledge, ...] = field(repr=False)
 
 
 def transmit(
@@ -40,12 +41,12 @@ def transmit(
         chunk = slice(start, start + CHUNK_PULSES)
         sent = PulseTrain(bits[chunk], bases[chunk], nature)
         knowledge = physics.eve.on(sent.tap(), nature)
-        learnt.append(Knowledge(knowledge.measured + start, knowledge.bases, knowledge.results))
+        learnt.append(replace(knowledge, measured=(knowledge.measured + start).astype(np.uint32)))
         # Loss does not depend on the state, so only what arrives needs a circuit.
         arrived = np.flatnonzero(nature.random(sent.photon_numbers.size) < physics.transmittance)
         clicks[chunk][arrived] = 1
         outcomes[chunk][arrived] = sent.detect(arrived, measured_bases[chunk][arrived], physics.depolarizing)
-    return Transmission(clicks, outcomes, Knowledge(*(np.concatenate(parts) for parts in _columns(learnt))))
+    return Transmission(clicks, outcomes, tuple(learnt))
 
 
 class PulseTrain:
@@ -70,7 +71,3 @@ class PulseTrain:
     def detect(self, where: Indices, measured_bases: Bits, depolarizing: float) -> Bits:
         """The outcomes of measuring the pulses at `where`, after a depolarizing channel."""
         return aer.measure(self._bits[where], self._bases[where], measured_bases, depolarizing, self._nature)
-
-
-def _columns(learnt: list[Knowledge]) -> list[list[np.ndarray]]:
-    return [[k.measured for k in learnt], [k.bases for k in learnt], [k.results for k in learnt]]

@@ -88,7 +88,7 @@ def test_bits_without_a_basis_each_are_refused_before_anything_is_sent(ends, lin
     assert not link._rounds
 
 
-@pytest.mark.parametrize("octets", [b"", bytes(251), bytes(253)])
+@pytest.mark.parametrize("octets", [b"", bytes(251), bytes(253)], ids=len)
 def test_an_answer_of_the_wrong_length_is_not_taken(octets):
     peer = SimpleNamespace(request=lambda *_, **__: SimpleNamespace(octets=octets))
     with pytest.raises(LinkAnswerInvalid, match=f"{len(octets)} bytes came, expected 252"):

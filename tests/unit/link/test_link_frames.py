@@ -70,7 +70,9 @@ def test_alice_may_repeat_a_preparation_until_it_is_measured(link):
         link.prepare(ROUND, 0, PULSES, PREPARATION)
 
 
-@pytest.mark.parametrize(("pulses", "body"), [(PULSES, OTHER_PREPARATION), (PULSES - 1, PREPARATION)])
+@pytest.mark.parametrize(
+    ("pulses", "body"), [(PULSES, OTHER_PREPARATION), (PULSES - 1, PREPARATION)], ids=["other bits", "other length"]
+)
 def test_a_prepared_frame_cannot_be_prepared_otherwise(link, pulses, body):
     link.prepare(ROUND, 0, PULSES, PREPARATION)
     with pytest.raises(FrameConflict, match="prepared otherwise"):

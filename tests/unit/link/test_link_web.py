@@ -114,7 +114,7 @@ def test_others_are_not_admitted_to_the_quantum_link(qkd, caller):
         assert message(reply)
 
 
-@pytest.mark.parametrize("pulses", ["", "x", "-1", "1.5", "0", "16777217", "99999999999999999999", "²"])
+@pytest.mark.parametrize("pulses", ["", "x", "-1", "1.5", "0", "16777217", "99999999999999999999", "²", "٢٠"])
 def test_a_number_of_pulses_that_is_none_is_refused_with_its_range(qkd, pulses):
     reply = prepare(qkd, pulses=pulses)
     assert reply.status_code == 400
@@ -133,6 +133,10 @@ def test_a_body_of_the_wrong_length_is_refused_with_the_length_expected(qkd):
     reply = measure(qkd, b"")
     assert reply.status_code == 400
     assert message(reply) == "a measurement (bases) of 20 pulses has 3 bytes: 0 came"
+
+
+def test_the_largest_frame_there_is_is_accepted(qkd):
+    assert prepare(qkd, bytes(4 * 2**20), pulses=2**24).status_code == 204
 
 
 def test_a_body_too_large_for_any_frame_is_refused_unread(qkd):

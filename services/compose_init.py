@@ -1,0 +1,89 @@
+"""Root's one-shot in `docker compose up`: makes `.lab/` on the host, and gives every container what is its own.
+
+`/lab` is the folder of docker-compose.yml on the host; `/identities/<process>` is the volume that one process mounts.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from urllib.parse import quote
+
+from qkd_lab import addresses
+from qkd_lab.embedded.stores import redis_configuration
+from qkd_lab.lab_folder import LabError, LabFolder, write_json
+from qkd_lab.pki.authority import PkiError
+from qkd_lab.processes import Process, processes
+from qkd_lab.topology import SHIPPED, Topology, TopologyError
+
+FOLDER = Path("/lab")
+IDENTITIES = Path("/identities")
+SERVICE_UID = 10001  # the user `lab` of services/Dockerfile
+TOOL = "tool"
+
+
+def main() -> None:
+    lab = LabFolder(FOLDER / ".lab")
+    owner = FOLDER.stat()
+    try:
+        lab.make()
+        topology = lab.keep_topology(lab.topology if lab.topology.exists() else SHIPPED / "two-sites.toml")
+        lab.prepare(topology, addresses.compose(topology), addresses.endpoints(topology, addresses.published(topology)))
+    except (LabError, PkiError, TopologyError) as error:
+        sys.exit(str(error))
+    finally:
+        lab.give_to(owner.st_uid, owner.st_gid)
+    for process in processes(topology):
+        (give_service if process.module else give_store)(lab, process, IDENTITIES / process.name)
+    give_tool(lab, topology, IDENTITIES / TOOL)
+    print(f"the lab's certificates and endpoints are in {lab.path.name}/ of this folder")
+
+
+def give_service(lab: LabFolder, process: Process, volume: Path) -> None:
+    """Its own certificate and secrets, the authorities it trusts, the topology and the address book: nothing else."""
+    for name in {process.name, process.certificate, "probe"}:
+        if lab.identity(name).is_dir():
+            copy(lab.identity(name), volume / "pki" / quote(name, safe=""))
+    copy(lab.secrets(process.name), volume / "secrets")
+    for file in (lab.topology, lab.addresses):
+        shutil.copy(file, volume / file.name)
+    own(volume, SERVICE_UID)
+
+
+def give_store(lab: LabFolder, process: Process, volume: Path) -> None:
+    """A database's password, in the form its image takes; the volume is mounted in that container alone."""
+    (password_file,) = lab.secrets(process.name).glob("*.password")
+    if process.kind == "postgres":
+        content, target = password_file.read_text(), volume / password_file.name
+    else:
+        content, target = redis_configuration(password_file.read_text(), bind="0.0.0.0"), volume / "redis.conf"
+    target.write_text(content)
+    target.chmod(0o444)  # each image has its own user for its server
+
+
+def give_tool(lab: LabFolder, topology: Topology, volume: Path) -> None:
+    """A `.lab/` for `qkd-lab` commands in the network: the operator and the demo SAEs, with addresses of containers."""
+    inside = LabFolder(volume / ".lab")
+    inside.make()
+    shutil.copy(lab.topology, inside.topology)
+    write_json(inside.endpoints, addresses.endpoints(topology, addresses.compose(topology)), 0o644)
+    for name in ("operator", *(sae for site in topology.sites for sae in site.saes)):
+        copy(lab.identity(name), inside.identity(name))
+    own(volume, SERVICE_UID)
+
+
+def copy(source: Path, target: Path) -> None:
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(source, target)
+
+
+def own(folder: Path, uid: int) -> None:
+    for parent, _, files in os.walk(folder):
+        for path in (Path(parent), *(Path(parent) / name for name in files)):
+            os.chown(path, uid, uid)
+
+
+if __name__ == "__main__":
+    main()

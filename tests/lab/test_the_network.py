@@ -1,0 +1,178 @@
+"""What a user does with a running network, through the doors a user has."""
+
+import base64
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from etsi_qkd_014_client import QKD014Client
+
+from conftest import CHECKOUT, eventually
+
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def test_two_saes_hold_equal_keys_through_a_client_nobody_here_wrote(lab):
+    lab.wait_for_keys(5)
+
+    def client(sae: str, kme: str) -> QKD014Client:
+        folder = lab.identity(sae)
+        address = lab.endpoint(kme).removeprefix("https://")
+        return QKD014Client(address, str(folder / "cert.pem"), str(folder / "key.pem"), str(folder / "ca.pem"))
+
+    code, status = client("sae-a", "kme-a").get_status("sae-b")
+    assert (code, status.source_KME_ID, status.target_KME_ID, status.key_size) == (200, "kme-a", "kme-b", 256)
+    code, taken = client("sae-a", "kme-a").get_key("sae-b", number=5)
+    assert code == 200
+    ids = [key.key_ID for key in taken.keys]
+    code, fetched = client("sae-b", "kme-b").get_key_with_key_IDs("sae-a", ids)
+    assert code == 200
+    assert {key.key_ID: key.key for key in fetched.keys} == {key.key_ID: key.key for key in taken.keys}
+    assert len({key.key for key in taken.keys}) == 5
+    assert all(len(base64.b64decode(key.key)) == 32 for key in taken.keys)
+
+
+def test_a_key_is_delivered_to_its_slave_only_once(lab):
+    lab.wait_for_keys()
+    key = lab.enc_keys("sae-a", "sae-b", "kme-a").json()["keys"][0]
+    first = lab.dec_keys("sae-b", "sae-a", "kme-b", [key["key_ID"]])
+    assert first.json()["keys"][0] == key
+    again = lab.dec_keys("sae-b", "sae-a", "kme-b", [key["key_ID"]])
+    assert (again.status_code, again.json()["message"]) == (400, "one or more keys specified are not found on KME")
+
+
+def test_both_directions_have_keys_of_their_own(lab):
+    lab.wait_for_keys(1, "sae-b", "sae-a", "kme-b")
+    key = lab.enc_keys("sae-b", "sae-a", "kme-b").json()["keys"][0]
+    assert UUID.fullmatch(key["key_ID"])
+    assert lab.dec_keys("sae-a", "sae-b", "kme-a", [key["key_ID"]]).json()["keys"][0] == key
+
+
+def test_nobody_but_its_slave_gets_a_key(lab):
+    lab.wait_for_keys()
+    key_id = lab.enc_keys("sae-a", "sae-b", "kme-a").json()["keys"][0]["key_ID"]
+    assert lab.dec_keys("sae-a", "sae-b", "kme-a", [key_id]).status_code == 401
+
+
+@pytest.mark.parametrize("mode", ["aes-256-gcm", "one-time-pad"])
+def test_a_message_goes_from_sae_to_sae_under_delivered_keys(lab, mode):
+    text = f"café at noon, {mode}"
+    lab.wait_for_keys(10)
+    with lab.as_operator() as operator:
+        order = {"to": "sae-b", "text": text, "mode": mode}
+        sent = operator.post(f"{lab.endpoint('sae-a.ops')}/v1/messages", json=order)
+        assert sent.status_code == 200, sent.text
+        received = operator.get(f"{lab.endpoint('sae-b.ops')}/v1/inbox").json()[-1]
+    assert received["text"] == text
+    assert received["key_IDs"] == sent.json()["key_IDs"]
+    assert text not in base64.b64decode(sent.json()["ciphertext"]).decode("latin-1")
+
+
+def test_pools_fill_to_their_high_watermark_and_stop(lab):
+    lab.wait_for_keys(1000)
+    with lab.as_sae("sae-a") as session:
+        status = session.get(f"{lab.endpoint('kme-a')}/api/v1/keys/sae-b/status").json()
+    assert status["stored_key_count"] == status["max_key_count"] == 1000
+
+
+def test_with_eve_no_key_comes_out_and_without_her_keys_flow_again(lab):
+    lab.wait_for_keys(1000)
+    lab.command("link", "set", "a-b", "--eve", "intercept-resend:1")
+    assert "intercept-resend:1" in lab.command("link", "show", "a-b")
+    try:
+
+        def drained() -> bool:
+            while lab.enc_keys("sae-a", "sae-b", "kme-a", number=100).ok:
+                pass
+            return lab.enc_keys("sae-a", "sae-b", "kme-a").status_code == 503
+
+        def newest() -> dict:
+            with lab.as_operator() as operator:
+                reports = operator.get(f"{lab.endpoint('kme-a.ops')}/v1/status").json()["reports"]
+            return reports[-1] if reports and reports[-1]["outcome"] == "aborted" else {}
+
+        eventually(drained, "an empty pool")
+        report = eventually(newest, "a round that Eve spoilt")
+        assert 0.23 < report["qber"] < 0.27
+        assert "QBER" in report["abort_reason"] and report["secret_bits"] == 0
+        refusal = lab.enc_keys("sae-a", "sae-b", "kme-a")
+        assert refusal.status_code == 503 and "Retry-After" in refusal.headers
+    finally:
+        lab.command("link", "set", "a-b", "--eve", "none")
+    lab.wait_for_keys(1000)
+
+
+def test_a_new_sae_and_connection_get_keys_without_a_restart(lab):
+    lab.command("register", "sae", "vpn/1 ü", "--site", "a")
+    lab.command("register", "--master", "vpn/1 ü", "--slave", "sae-b", "--key-size", "512", "--max-keys", "50")
+    lab.command("register", "--master", "vpn/1 ü", "--slave", "sae-b", "--key-size", "512", "--max-keys", "50")
+    contradiction = lab.command(
+        "register", "--master", "vpn/1 ü", "--slave", "sae-b", "--key-size", "256", "--max-keys", "50", expected=1
+    )
+    assert "key_size" in contradiction and "Traceback" not in contradiction
+    folder = next((lab.folder / ".lab" / "pki").glob("vpn*"))
+    with lab.as_sae(folder.name) as session:
+        url = f"{lab.endpoint('kme-a')}/api/v1/keys/sae-b"
+        eventually(lambda: session.get(f"{url}/status").json()["stored_key_count"] == 50, "a full pool of 512-bit keys")
+        key = session.get(f"{url}/enc_keys").json()["keys"][0]
+    assert len(base64.b64decode(key["key"])) == 64
+    fetched = lab.dec_keys("sae-b", "vpn%2F1%20%C3%BC", "kme-b", [key["key_ID"]])
+    assert fetched.json()["keys"] == [key]
+
+
+def test_the_readmes_curl_examples_work_as_they_stand(lab, tmp_path):
+    lab.wait_for_keys()
+    readme = (CHECKOUT / "README.md").read_text()
+    (example,) = [block for block in re.findall(r"```sh\n(.*?)```", readme, re.S) if "curl" in block]
+    if "8000" not in lab.endpoint("kme-a"):  # these ports are taken on this machine
+        for kme, port in (("kme-a", "8000"), ("kme-b", "8001")):
+            example = example.replace(f"https://127.0.0.1:{port}", lab.endpoint(kme))
+    example = example.replace("/tmp/", f"{tmp_path}/")
+    done = subprocess.run(["sh", "-ec", example], cwd=lab.folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    status, taken, fetched = done.stdout.replace("}{", "}\n{").splitlines()
+    assert '"stored_key_count":' in status
+    assert taken == fetched and '"keys":[' in taken
+
+
+def test_no_process_logs_or_shows_key_material(lab):
+    """The labs of these tests log at debug level where that can be set."""
+    lab.wait_for_keys(100)
+    keys = [base64.b64decode(k["key"]) for k in lab.enc_keys("sae-a", "sae-b", "kme-a", number=100).json()["keys"]]
+    lab.dec_keys("sae-b", "sae-a", "kme-b", ["00000000-0000-4000-8000-000000000000"])
+    shown = lab.logs() + lab.command("status") + lab.command("status", "--json") + lab.command("link", "show", "a-b")
+    with lab.as_operator() as operator:
+        for name in ("kme-a", "kme-b", "kme-a-scheduler", "qkde-a", "qkde-b", "qlink-a-b"):
+            for path in ("/healthz", "/v1/status", "/v1/reports", "/v1/physics", "/metrics", "/v1/connections"):
+                shown += operator.get(f"{lab.endpoint(f'{name}.ops')}{path}").text
+    assert len(shown) > 1000
+    for key in keys:
+        for form in spellings(key):
+            assert form not in shown
+
+
+def spellings(key: bytes) -> list[str]:
+    """Hexadecimal, Python's escapes, and base64 in each alignment within something longer."""
+    forms = [key.hex(), key.hex().upper(), repr(key)[2:-1]]
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        forms += [encode(bytes(shift) + key).decode()[4 if shift else 0 : 40] for shift in range(3)]
+    return forms
+
+
+def test_an_error_of_a_command_is_one_clear_line(lab, tmp_path):
+    for arguments, words in [
+        (["link", "set", "a-z", "--depolarizing", "0.1"], "a-z"),
+        (["link", "set", "a-b", "--depolarizing", "1.5"], "depolarizing"),
+        (["link", "set", "a-b", "--eve", "mallory"], "eve"),
+        (["register", "--master", "nobody", "--slave", "sae-b"], "nobody"),
+    ]:
+        printed = lab.command(*arguments, expected=1).strip()
+        assert words in printed and "Traceback" not in printed and len(printed.splitlines()) == 1, printed
+
+
+def test_a_lab_is_needed_for_commands_that_use_one(tmp_path: Path):
+    from conftest import QKD_LAB
+
+    done = subprocess.run([*QKD_LAB, "status"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and "qkd-lab up" in done.stderr
