@@ -64,12 +64,19 @@ def embedded(
 
 
 def compose(topology: Topology) -> AddressBook:
-    """Addresses between containers, each reached by its service name."""
+    """Addresses between containers. A listener has a host name of its own, an alias on the one network it is for, so
+    that it listens there and nowhere else; a database is reached by its service name."""
     book: AddressBook = {}
     for process, listener in _listeners(topology):
         port = CONTAINER_PORTS.get((process.kind, listener), CONTAINER_OPS_PORT)
-        book.setdefault(process.name, {})[listener] = f"{process.name}:{port}"
+        host = listener_host(process, listener) if process.module else process.name
+        book.setdefault(process.name, {})[listener] = f"{host}:{port}"
     return book
+
+
+def listener_host(process: Process, listener: str) -> str:
+    """A listener's host name between containers, for example `qkde-a.classical`."""
+    return f"{process.name}.{listener}"
 
 
 def host_port(process: Process, listener: str) -> int:

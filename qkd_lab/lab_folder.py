@@ -68,7 +68,7 @@ class LabFolder:
         return self.path / "state" / quote(process, safe="")
 
     def make(self) -> None:
-        # Readable, so that unprivileged database servers reach their data in it; what is secret has folders of mode 0700.
+        # Open, so that unprivileged database servers reach their data in it; secrets lie in folders of mode 0700.
         self.path.mkdir(mode=0o755, parents=True, exist_ok=True)
         (self.path / "log").mkdir(mode=0o755, exist_ok=True)
         write_where_different(self.path / ".gitignore", "*\n", 0o644)
@@ -108,11 +108,17 @@ class LabFolder:
         """What the supervisor last wrote; empty where there never was one."""
         return read_json(self.state)
 
+    @property
+    def in_containers(self) -> bool:
+        """Whether the lab of this folder is the one of docker-compose.yml: its address book names hosts."""
+        listeners = [address for process in self.read_addresses().values() for address in process.values()]
+        return any(not address.startswith("127.0.0.1:") for address in listeners)
+
     def read_addresses(self) -> AddressBook:
         return read_json(self.addresses)
 
     def give_to(self, uid: int, gid: int) -> None:
-        """Makes another user the owner of all of it: a lab made by root in a container belongs to the folder's owner."""
+        """Makes another user the owner of it all: a lab made by root in a container belongs to the folder's owner."""
         for folder, _, files in os.walk(self.path):
             for path in (Path(folder), *(Path(folder) / name for name in files)):
                 os.chown(path, uid, gid, follow_symlinks=False)
@@ -129,5 +135,3 @@ def read_json(path: Path) -> dict:
 
 def write_json(path: Path, content: object, mode: int = 0o600) -> None:
     write_private(path, json.dumps(content, indent=2) + "\n", mode)
-
-

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from dataclasses import asdict
-
-from qkde.bb84.parameters import RoundParameters
 
 from mutual_tls.identity import Identity
 from qkd_lab.topology import Link
+from qkde.bb84.authentication import TranscriptComparison
+from qkde.bb84.parameters import RoundParameters
+from qkde.bb84.randomness import OsRandomness
 from qkde.node.ends import AliceEnd, BobEnd, LinkEnd
 from qkde.node.entity import QkdEntity
 from qkde.node.handover import Handover
@@ -17,6 +20,10 @@ from qkde.node.web import classical_app, kme_app, ops_app
 from .listeners import Listener, Server
 from .process import run
 from .settings import Settings, SettingsError
+
+REPORTS_KEPT = 50
+QKDE_TIMEOUT_S = 30.0
+QLINK_TIMEOUT_S = 30.0
 
 
 def make(settings: Settings) -> Server:
@@ -28,7 +35,27 @@ def make(settings: Settings) -> Server:
     spool = Spool(settings.state / "spool", bytes.fromhex(settings.secret("spool-key")))
     spool.discard_unfinished()
     handover = Handover(spool, settings.peer(kme.id, "qkde", kme))
-    entity = QkdEntity(settings.process, {link.name: _end(settings, site, link, spool, handover) for link in links})
+    reports: deque = deque(maxlen=REPORTS_KEPT)
+
+    def end(link: Link) -> AliceEnd | BobEnd:
+        other = link.bob if site == link.alice else link.alice
+        other_qkde, quantum = Identity("qkde", f"qkde-{other}"), Identity("qlink", link.qlink_id)
+        hosted = LinkEnd(
+            link=link.name,
+            owners=(kme.id, f"kme-{other}"),
+            other_qkde=settings.peer(other_qkde.id, "classical", other_qkde, timeout_s=QKDE_TIMEOUT_S),
+            quantum=settings.peer(quantum.id, "qkd", quantum, timeout_s=QLINK_TIMEOUT_S),
+            parameters=RoundParameters(**asdict(link.protocol)),
+            randomness=OsRandomness(),
+            authenticator=TranscriptComparison(),
+            clock=time.monotonic,
+            spool=spool,
+            handover=handover,
+            reports=reports,
+        )
+        return AliceEnd(hosted) if site == link.alice else BobEnd(hosted)
+
+    entity = QkdEntity(settings.process, {link.name: end(link) for link in links}, handover, reports)
     return Server(
         settings.process,
         settings.credentials,
@@ -38,22 +65,8 @@ def make(settings: Settings) -> Server:
             Listener("ops", settings.bind("ops"), settings.authority("operator"), lambda: ops_app(entity)),
         ],
         threads=12,
-        background=handover.run,
+        background=entity.run,
     )
-
-
-def _end(settings: Settings, site: str, link: Link, spool: Spool, handover: Handover) -> AliceEnd | BobEnd:
-    other = link.bob if site == link.alice else link.alice
-    other_qkde, quantum = Identity("qkde", f"qkde-{other}"), Identity("qlink", f"qlink-{link.name}")
-    end = LinkEnd(
-        link=link.name,
-        owners=(f"kme-{site}", f"kme-{other}"),
-        other_qkde=settings.peer(other_qkde.id, "classical", other_qkde, timeout_s=30),
-        quantum=settings.peer(quantum.id, "qkd", quantum, timeout_s=30),
-        parameters=RoundParameters(**asdict(link.protocol)),
-    )
-    role = AliceEnd if site == link.alice else BobEnd
-    return role(end, spool, handover)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,9 @@ class Binary:
 
 def find_postgres(environ: Mapping[str, str], major: int | None = None) -> Binary:
     """The server's `postgres`, with `initdb` beside it. `major`: only this version can read the lab's data."""
-    return _first(_postgres_candidates(environ), f"PostgreSQL {POSTGRES_LEAST} or newer", POSTGRES_LEAST, major, environ)
+    return _first(
+        _postgres_candidates(environ), f"PostgreSQL {POSTGRES_LEAST} or newer", POSTGRES_LEAST, major, environ
+    )
 
 
 def find_redis(environ: Mapping[str, str]) -> Binary:

@@ -1,7 +1,7 @@
-"""Becomes another program as an unprivileged user that dies with its parent: `launch.py PARENT SIGNAL UID GID PROGRAM ...`.
+"""Becomes another program, as an unprivileged user and bound to die with its parent.
 
-A program of its own, since between fork and exec of a process with threads no Python may safely run. Run with `-I -S`, it
-needs the standard library alone and takes 15 ms.
+`launch.py PARENT SIGNAL UID GID PROGRAM ...`: a program of its own, since between fork and exec of a process with
+threads no Python may safely run. Run with `-I -S` it needs the standard library alone and takes 15 ms.
 """
 
 import ctypes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import quote
 
@@ -76,8 +77,6 @@ class Authority:
 
 def alternative_names(identity: Identity, hosts: tuple[str, ...]) -> list[x509.GeneralName]:
     """The URN, and where it serves, every name and address it is reached by."""
-    from ipaddress import ip_address
-
     names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(identity.urn)]
     for host in hosts:
         try:

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from mutual_tls.identity import Identity
+from qkd_lab.addresses import listener_host
 from qkd_lab.pki.authority import PkiError
 from qkd_lab.processes import APP, KME, OPERATOR, QKD, sae_authority, services
 from qkd_lab.topology import Topology
@@ -42,7 +43,8 @@ def holders(topology: Topology) -> list[Holder]:
     """Everyone in the topology who holds a certificate."""
     found = []
     for process in services(topology):
-        hosts = (*LOOPBACK, process.name) if HOST_NAME.fullmatch(process.name) else LOOPBACK
+        names = (process.name, *(listener_host(process, listener) for listener in process.listeners))
+        hosts = (*LOOPBACK, *(name for name in names if HOST_NAME.fullmatch(name)))
         identity = Identity(process.role, process.id)
         callers = tuple(process.listeners.values())
         found.append(Holder(process.certificate, identity, process.authority, process.calls, callers, hosts))
@@ -55,8 +57,9 @@ def holders(topology: Topology) -> list[Holder]:
 
 def sae_client(sae_id: str, site: str) -> Holder:
     """An SAE's certificate as an ETSI 014 client: its site's authority signs, its KME's is what it verifies."""
-    if not sae_id or len(sae_id) > 200 or not sae_id.isprintable():
-        raise PkiError(f"the SAE id {sae_id!r} can't be used: expected 1 to 200 printable characters")
+    # A file name has at most 255 bytes.
+    if not sae_id or not sae_id.isprintable() or len(quote(sae_id, safe="")) > 240:
+        raise PkiError(f"the SAE id {sae_id!r} can't be used: expected 1 to 240 printable characters, percent-encoded")
     if sae_id in (".", "..", "authorities", "operator", "probe"):
         raise PkiError(
             f"the SAE id {sae_id!r} can't be used: the name of its certificate folder is taken; choose another"

@@ -1,4 +1,4 @@
-"""The secrets each process starts with: files in `.lab/secrets/<process>/`, never arguments or environment variables."""
+"""The secrets each process starts with: files in `.lab/secrets/<process>/`, never arguments or variables."""
 
 from __future__ import annotations
 

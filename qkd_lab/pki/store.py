@@ -1,4 +1,4 @@
-"""The folder `.lab/pki`: `authorities/<name>/`, and `<percent-encoded name>/{cert.pem,key.pem,ca.pem,trust/}` per holder."""
+"""The folder `.lab/pki`: `authorities/<name>/`, and `<percent-encoded name>/{cert,key,ca}.pem` per holder."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ class Listed:
     name: str
     identity: Identity
     authority: str
+    names: tuple[str, ...]
     expires: datetime
     serial_number: int
 
@@ -79,6 +80,7 @@ class Pki:
                     unquote(folder.name),
                     identity_of(certificate, subject_counts=True),
                     str(issuer).removesuffix(" authority"),
+                    _host_names(certificate),
                     certificate.not_valid_after_utc,
                     certificate.serial_number,
                 )
@@ -134,3 +136,9 @@ def _certificate(folder: Path) -> x509.Certificate | None:
     except (OSError, ValueError, NoIdentity):
         return None
     return certificate
+
+
+def _host_names(certificate: x509.Certificate) -> tuple[str, ...]:
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    addresses = map(str, names.get_values_for_type(x509.IPAddress))
+    return (*names.get_values_for_type(x509.DNSName), *addresses)

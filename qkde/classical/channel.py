@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from mutual_tls.client import Peer, Refused, Unreachable
-from qkde.bb84.errors import ChannelLost, RoundRefused
-from qkde.bb84.messages import decode, encode
+from qkde.bb84.errors import PeerUnreachable
+from qkde.bb84.messages import Message, decode, encode
 
 ATTEMPT_COUNT = 3
 
 
 class ClassicalChannel:
-    """`ask(message)` returns Alice's answer.
+    """The port `Channel` of `qkde.bb84.ports`.
 
     A question whose answer was lost is asked again, to the byte: Alice answers an identical retry without counting it
-    twice. Raises ChannelLost when no attempt was answered, RoundRefused when Alice ends the round.
+    twice. Raises PeerUnreachable when no attempt was answered, or when her QKDE can't serve the round.
     """
 
     def __init__(self, alice: Peer, link: str) -> None:
         self._alice = alice
         self._path = f"/v1/links/{link}/messages"
 
-    def ask(self, message: Any) -> Any:
+    def ask(self, message: Message) -> Message:
         question = encode(message)
         lost: Unreachable | None = None
         for _ in range(ATTEMPT_COUNT):
@@ -31,5 +29,5 @@ class ClassicalChannel:
             except Unreachable as error:
                 lost = error
             except Refused as refusal:
-                raise RoundRefused(refusal.message) from refusal
-        raise ChannelLost(f"the classical channel: {lost}")
+                raise PeerUnreachable(refusal.message) from refusal
+        raise PeerUnreachable(f"the classical channel: {lost}")

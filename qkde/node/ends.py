@@ -1,140 +1,165 @@
-"""The two ends of a link as a QKDE hosts them: Alice answers messages, Bob leads rounds."""
+"""The two ends of a link as a QKDE hosts them: Alice answers messages, Bob leads rounds. One round at a time on a link."""
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from mutual_tls.client import Peer
 from qkde.bb84.alice import Alice
 from qkde.bb84.bob import run_bob
-from qkde.bb84.messages import StartRound, decode, encode
+from qkde.bb84.messages import Message, StartRound, decode, encode
 from qkde.bb84.parameters import RoundParameters
+from qkde.bb84.ports import Authenticator, Clock, Randomness
 from qkde.bb84.report import Block
 from qkde.classical.channel import ClassicalChannel
 from qkde.link.client import LinkClient
+from qkde.node.devices import LinkDevice
 from qkde.node.handover import Handover
 from qkde.node.spool import Spool
 
-log = logging.getLogger(__name__)
-
-REPORTS_KEPT = 50
 BUSY_WAIT_S = 60.0
 ROUND_TIMEOUT_S = 180.0
+# Longer than Bob goes on trying: after it nothing more will come for this round.
+SILENCE_LIMIT_S = 90.0
+ORDERS_REMEMBERED = 64
 
 
 class Busy(Exception):
     """Another round is running on the link and did not end in time."""
 
 
-class UnexpectedOrder(Exception):
-    """A round is not in the name of a KME that may own its block."""
+class UnexpectedRound(Exception):
+    """A round that no KME of this link ordered, or with other parameters than the link's."""
 
 
 @dataclass(frozen=True)
 class LinkEnd:
-    """What a QKDE knows of one of its links. `owners`: the KMEs of the two sites, own site first."""
+    """What a QKDE knows of one of its links. `owners`: the KMEs of the two sites, the own site's first."""
 
     link: str
     owners: tuple[str, str]
     other_qkde: Peer
     quantum: Peer
     parameters: RoundParameters
+    randomness: Randomness
+    authenticator: Authenticator
+    clock: Clock
+    spool: Spool
+    handover: Handover
+    reports: deque[dict[str, Any]] = field(repr=False)
+
+    def device(self, block_id: str) -> LinkDevice:
+        return LinkDevice(LinkClient(self.quantum, UUID(block_id)))
 
 
 class AliceEnd:
-    """Answers Bob's messages, one round at a time; an unfinished round ends when the next one starts."""
+    """Answers Bob's messages. An unfinished round ends when the next one starts, or after too long a silence."""
 
-    def __init__(self, end: LinkEnd, spool: Spool, handover: Handover, **tools: Any) -> None:
-        self._end = end
-        self.other_qkde = end.other_qkde.identity
-        self._spool = spool
-        self._handover = handover
-        self._tools = tools
+    def __init__(self, end: LinkEnd) -> None:
+        self.end = end
         self._alice: Alice | None = None
-        self._ordered: deque[str] = deque(maxlen=REPORTS_KEPT)
+        self._started: StartRound | None = None
+        self._heard_s = 0.0
+        self._ordered: deque[str] = deque(maxlen=ORDERS_REMEMBERED)
         self._lock = threading.Lock()
 
     def order(self, block_id: str, owner: str) -> dict[str, Any]:
-        """Own KME wants a block: Bob leads, so he is told. The report of the round; raises PeerError."""
+        """The own KME wants a block: Bob leads, so he is told. The round's report; raises PeerError."""
         self._ordered.append(block_id)
-        path = f"/v1/links/{self._end.link}/orders"
+        path = f"/v1/links/{self.end.link}/orders"
         order = {"block_id": block_id, "owner": owner}
-        return self._end.other_qkde.request("POST", path, json=order, timeout_s=ROUND_TIMEOUT_S).json
+        return self.end.other_qkde.request("POST", path, json=order, timeout_s=ROUND_TIMEOUT_S).json
 
     def answer(self, octets: bytes) -> bytes:
-        """One message of Bob's, one answer. Raises the protocol's errors; the round is over then."""
+        """One message of Bob's, one answer. Raises UnexpectedRound, MalformedMessage, DeviceUnavailable."""
         message = decode(octets)
         with self._lock:
-            if isinstance(message, StartRound):
+            if isinstance(message, StartRound) and message != self._started:
                 self._start(message)
             if self._alice is None:
-                raise UnexpectedOrder("no round has been started")
-            return encode(self._alice.handle(message))
+                raise UnexpectedRound("no round was started here")
+            self._heard_s = self.end.clock()
+            return encode(self._handle(self._alice, message))
+
+    def expire(self) -> None:
+        """Ends a round in which nothing was heard for too long."""
+        with self._lock:
+            silent_s = self.end.clock() - self._heard_s
+            if self._alice and self._alice.report is None and silent_s > SILENCE_LIMIT_S:
+                self._end_round(f"nothing was heard from Bob for {silent_s:.0f} s")
+
+    def _handle(self, alice: Alice, message: Message) -> Message:
+        was_over = alice.report is not None
+        answer = alice.handle(message)
+        if alice.report and not was_over:
+            self.end.reports.append(alice.report.to_json())
+        return answer
 
     def _start(self, message: StartRound) -> None:
-        if self._alice is not None and self._alice.block_id == message.block_id:
-            return
-        own, other = self._end.owners
+        own, other = self.end.owners
         if message.owner not in (own, other) or (message.owner == own and message.block_id not in self._ordered):
-            raise UnexpectedOrder(f"{message.owner} did not order block {message.block_id}")
-        self._alice = Alice(
-            link=self._end.link,
-            block_id=message.block_id,
-            source=LinkClient(self._end.quantum, message.block_id),
-            keep=self._keep,
-            parameters=self._end.parameters,
-            **self._tools,
-        )
+            raise UnexpectedRound(f"{message.owner} did not order block {message.block_id}")
+        if message.parameters != self.end.parameters:
+            raise UnexpectedRound(f"the two ends of link {self.end.link} are set to different round parameters")
+        if self._alice and self._alice.report is None:
+            self._end_round("Bob has started another round")
+        end = self.end
+        device = end.device(message.block_id)
+        self._alice = Alice(end.link, end.authenticator, device, end.randomness, end.clock, self._keep)
+        self._started = message
+
+    def _end_round(self, reason: str) -> None:
+        self._alice.abort(reason)
+        if self._alice.report:
+            self.end.reports.append(self._alice.report.to_json())
+        self._alice = None
 
     def _keep(self, block: Block) -> None:
-        # Alice's last check is behind her: the block is her KME's as soon as it is durable.
-        self._spool.keep(block)
-        self._handover.release(block.block_id)
+        # Her last check is behind her: the block is her KME's as soon as it is durable.
+        self.end.spool.keep(block)
+        self.end.handover.release(block.block_id)
 
 
 class BobEnd:
-    """Leads rounds, one at a time."""
+    """Leads rounds."""
 
-    def __init__(self, end: LinkEnd, spool: Spool, handover: Handover, **tools: Any) -> None:
-        self._end = end
-        self.other_qkde = end.other_qkde.identity
-        self._spool = spool
-        self._handover = handover
-        self._tools = tools
+    def __init__(self, end: LinkEnd) -> None:
+        self.end = end
         self._lock = threading.Lock()
 
     def order(self, block_id: str, owner: str) -> dict[str, Any]:
         """Runs a round and returns its report. Raises Busy when another one does not end in time."""
         if not self._lock.acquire(timeout=BUSY_WAIT_S):
-            raise Busy(f"link {self._end.link} is running another round")
+            raise Busy(f"link {self.end.link} is running another round")
         try:
-            return self._run(block_id, owner)
+            return self._run(StartRound(block_id, self.end.link, owner, self.end.parameters))
         finally:
             self._lock.release()
 
     def order_from_alice(self, block_id: str, owner: str) -> dict[str, Any]:
-        """Alice's QKDE passes its KME's order on. Raises UnexpectedOrder for another owner."""
-        if owner != self._end.owners[1]:
-            raise UnexpectedOrder(f"owner: {owner!r} is not the KME at Alice's end of link {self._end.link}")
+        """Alice's QKDE passes its KME's order on. Raises UnexpectedRound for another owner."""
+        if owner != self.end.owners[1]:
+            raise UnexpectedRound(f"owner: {owner!r} is not the KME at Alice's end of link {self.end.link}")
         return self.order(block_id, owner)
 
-    def _run(self, block_id: str, owner: str) -> dict[str, Any]:
+    def _run(self, start: StartRound) -> dict[str, Any]:
+        end = self.end
         report = run_bob(
-            block_id=block_id,
-            link=self._end.link,
-            owner=owner,
-            parameters=self._end.parameters,
-            channel=ClassicalChannel(self._end.other_qkde, self._end.link),
-            detector=LinkClient(self._end.quantum, block_id),
-            keep=self._spool.keep,
-            **self._tools,
-        )
-        if report.outcome == "key":
-            self._handover.release(block_id)
+            start,
+            ClassicalChannel(end.other_qkde, end.link),
+            end.device(start.block_id),
+            end.randomness,
+            end.clock,
+            end.authenticator,
+            end.spool.keep,
+        ).to_json()
+        if report["outcome"] == "key":
+            end.handover.release(start.block_id)
         else:
-            self._spool.forget(block_id)
-        return report.to_json()
+            end.spool.forget(start.block_id)
+        end.reports.append(report)
+        return report

@@ -1,15 +1,20 @@
-"""A QKD Entity: its ends of quantum links, the orders it takes from its site's KME, the reports of its rounds."""
+"""A QKD Entity: its ends of quantum links, and the orders it takes from its site's KME."""
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from qkde.node.ends import REPORTS_KEPT, AliceEnd, BobEnd
+from mutual_tls.identity import Identity
+from qkde.node.ends import AliceEnd, BobEnd
+from qkde.node.handover import Handover
 
 log = logging.getLogger(__name__)
+
+EXPIRY_CHECK_S = 5.0
 
 
 class UnknownLink(Exception):
@@ -17,17 +22,19 @@ class UnknownLink(Exception):
 
 
 class QkdEntity:
-    """`ends`: this QKDE's end of each of its links, by the link's name."""
+    """`ends`: this QKDE's end of each of its links, by the link's name; `reports`: what rounds told here, oldest first."""
 
-    def __init__(self, name: str, ends: Mapping[str, AliceEnd | BobEnd]) -> None:
+    def __init__(
+        self, name: str, ends: Mapping[str, AliceEnd | BobEnd], handover: Handover, reports: deque[dict[str, Any]]
+    ) -> None:
         self.name = name
-        self.reports: deque[dict[str, Any]] = deque(maxlen=REPORTS_KEPT)
+        self.reports = reports
         self._ends = ends
+        self._handover = handover
 
     def order(self, link: str, block_id: str, owner: str) -> dict[str, Any]:
-        """Makes a block for `owner`: the round's report, when it is over."""
+        """Makes a block for `owner`: the round's report, when it is over. Raises UnknownLink, Busy, PeerError."""
         report = self._end(link).order(block_id, owner)
-        self.reports.append(report)
         if report["outcome"] == "key":
             log.info("link %s: block %s of %d secret bits for %s", link, block_id, report["secret_bits"], owner)
         else:
@@ -46,9 +53,18 @@ class QkdEntity:
             raise UnknownLink(f"{self.name} is not Bob on link {link}")
         return end
 
-    def other_qkde(self, link: str) -> Any:
-        """The identity of the QKDE at the link's other end."""
-        return self._end(link).other_qkde
+    def other_qkde(self, link: str) -> Identity:
+        """The QKDE at the link's other end."""
+        return self._end(link).end.other_qkde.identity
+
+    def run(self, stopping: threading.Event) -> None:
+        """Hands blocks over and ends silent rounds, until `stopping`."""
+        handover = threading.Thread(target=self._handover.run, args=(stopping,), name="handover", daemon=True)
+        handover.start()
+        while not stopping.wait(EXPIRY_CHECK_S) and handover.is_alive():
+            for end in self._ends.values():
+                if isinstance(end, AliceEnd):
+                    end.expire()
 
     def _end(self, link: str) -> AliceEnd | BobEnd:
         try:

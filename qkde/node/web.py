@@ -9,8 +9,8 @@ from flask import Flask, Response, abort, g, request
 from mutual_tls.app import answer, listener_app, operator_app, problem
 from mutual_tls.client import PeerError, Refused
 from mutual_tls.identity import Identity
-from qkde.bb84.errors import ProtocolError
-from qkde.node.ends import Busy, UnexpectedOrder
+from qkde.bb84.errors import DeviceUnavailable, MalformedMessage
+from qkde.node.ends import Busy, UnexpectedRound
 from qkde.node.entity import QkdEntity, UnknownLink
 
 OCTETS = "application/octet-stream"
@@ -89,12 +89,16 @@ def _map_errors(app: Flask) -> None:
     def unknown(error: UnknownLink) -> Response:
         return problem(404, str(error))
 
-    @app.errorhandler(UnexpectedOrder)
-    @app.errorhandler(ProtocolError)
-    def unexpected(error: Exception) -> Response:
+    @app.errorhandler(MalformedMessage)
+    def malformed(error: MalformedMessage) -> Response:
+        return problem(400, str(error))
+
+    @app.errorhandler(UnexpectedRound)
+    def unexpected(error: UnexpectedRound) -> Response:
         return problem(409, str(error))
 
     @app.errorhandler(Busy)
     @app.errorhandler(PeerError)
+    @app.errorhandler(DeviceUnavailable)
     def unavailable(error: Exception) -> Response:
         return problem(503, error.message if isinstance(error, Refused) else str(error))

@@ -1,0 +1,41 @@
+"""Where every secret bit of a site is (design, invariant 7): what came in is what is there, was delivered, or is gone.
+
+Each Redis script moves bits from one entry to another in the step in which it moves them in fact, so that the entries
+add up at every moment. `reserved` is the part of the remainder that Postgres has recorded as cut and that is on its way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kme.block_records import BlockRecords
+from kme.keystore import KeyStore
+
+
+@dataclass(frozen=True)
+class Account:
+    """In bits, since the site's Redis was empty. A key counts at its master's site and again at its slave's."""
+
+    received: int
+    remainder: int
+    reserved: int
+    stored: int
+    delivered: int
+    burned: int
+    destroyed: int
+
+    @property
+    def balanced(self) -> bool:
+        spent = self.delivered + self.burned + self.destroyed
+        return self.received == self.remainder + self.reserved + self.stored + spent
+
+    def as_json(self) -> dict[str, int | bool]:
+        entries = ("received", "remainder", "reserved", "stored", "delivered", "burned", "destroyed")
+        return {f"{name}_bits": getattr(self, name) for name in entries} | {"balanced": self.balanced}
+
+
+def account_of(records: BlockRecords, keystore: KeyStore) -> Account:
+    entries = keystore.account()
+    # Two stores can't be read at one moment: a batch settled in between would be counted as more than there is.
+    reserved = min(records.reserved_bits(), entries["remainder"])
+    return Account(**entries | {"remainder": entries["remainder"] - reserved, "reserved": reserved})

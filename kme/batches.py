@@ -1,0 +1,179 @@
+"""Batches: keys cut by the block's owner and stored at both KMEs before either hands them out (docs/protocols.md).
+
+Owner:  record (Postgres) → send → `committed` by the peer → fill the own pool → settled.
+Peer:   take the range out of the block and store the keys (one Redis step) → `committed`.
+
+What is recorded is sent, unchanged, until it is answered. Each arrow may be cut off by a crash; every step after the
+first does nothing where it took place before, so `redrive` goes through all of them again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from uuid import UUID, uuid4
+
+from kme.block_records import BlockRecords
+from kme.catalogue import Catalogue
+from kme.cutting import Cutter
+from kme.errors import Conflict, NotHere, Unavailable
+from kme.etsi014 import connection_json
+from kme.model import (
+    CONFIRMATION_BITS,
+    MAX_KEY_SIZE_BITS,
+    MIN_KEY_SIZE_BITS,
+    Batch,
+    BatchState,
+    Block,
+    Connection,
+    KmeSettings,
+    Link,
+)
+from kme.peer_wire import batch_json
+from mutual_tls.client import Peer, PeerError, Refused
+
+log = logging.getLogger(__name__)
+
+
+def lay(block: Block, connection: Connection, size_bits: int, count: int, new_id: Callable[[], UUID] = uuid4) -> Batch:
+    """A batch at the block's cursor, of as many keys as asked for and as there is room. Key ids are random, not derived."""
+    count = min(count, block.uncut_bits // size_bits)
+    return Batch(
+        batch_id=new_id(),
+        block_id=block.block_id,
+        offset_bits=block.cursor_bits,
+        key_size_bits=size_bits,
+        connection_id=connection.connection_id,
+        key_ids=tuple(new_id() for _ in range(count)),
+        recipients=(connection.slave_sae_id,),
+    )
+
+
+def refusal(batch: Batch, block: Block, connection: Connection, sender_kme_id: str) -> str | None:
+    """Why the peer refuses a batch for good, as far as records tell; overlaps and known key ids are seen by cut.lua."""
+    if block.owner_kme_id != sender_kme_id:
+        return f"block {block.block_id} is not {sender_kme_id}'s"
+    if block.state != "confirmed":
+        return f"block {block.block_id} is {block.state}, not confirmed"
+    if connection.source_kme_id != sender_kme_id:
+        return f"connection {connection.connection_id} does not start at {sender_kme_id}"
+    if batch.recipients != (connection.slave_sae_id,):
+        return f"the recipients are not those of connection {connection.connection_id}"
+    size = batch.key_size_bits
+    if size % 8 or not MIN_KEY_SIZE_BITS <= size <= MAX_KEY_SIZE_BITS:
+        return f"key_size_bits {size} is not a multiple of 8 in {MIN_KEY_SIZE_BITS}..{MAX_KEY_SIZE_BITS}"
+    if batch.offset_bits % 8 or batch.offset_bits < CONFIRMATION_BITS or batch.end_bits > block.length_bits:
+        return f"the range {batch.offset_bits}..{batch.end_bits} is not inside the block"
+    if not batch.key_ids or len(set(batch.key_ids)) != len(batch.key_ids):
+        return "a batch has one or more key ids, each once"
+    return None
+
+
+class BatchOwner:
+    """The side that cuts: only the KME that asked for a block may (design: the two ends can't allocate the same bits)."""
+
+    def __init__(self, settings: KmeSettings, records: BlockRecords, cutter: Cutter, catalogue: Catalogue) -> None:
+        self._settings = settings
+        self._records = records
+        self._cutter = cutter
+        self._catalogue = catalogue
+
+    def fill(self, connection: Connection, link: Link, peer: Peer, size_bits: int, count: int) -> int:
+        """Puts up to `count` new keys into the connection's pool of that size; how many, once they are deliverable.
+
+        Fewer where the blocks have no more bits. Raises PeerError where the peer gives no answer, Unavailable where a
+        store does not or the peer refuses; what was recorded by then is redriven or burned.
+        """
+        filled_count = 0
+        while filled_count < count:
+            wanted = min(count - filled_count, self._settings.max_batch_key_count)
+            batch = self._records.record_batch(
+                self._settings.kme_id,
+                link.name,
+                size_bits,
+                lambda block, wanted=wanted: lay(block, connection, size_bits, wanted),
+            )
+            if batch is None:
+                break
+            if self.drive(batch, peer) == "refused":
+                raise Unavailable(f"{link.peer_kme_id} refused a batch of keys; its bits are burned")
+            filled_count += len(batch.key_ids)
+        return filled_count
+
+    def drive(self, batch: Batch, peer: Peer) -> BatchState:
+        """One attempt to settle a recorded batch. Raises PeerError or Unavailable where its outcome stays unknown."""
+        try:
+            reply = peer.request("POST", "/v1/batches", json=batch_json(batch)).json
+        except Refused as refused:
+            if refused.status in (400, 409):
+                return self._give_up(batch, refused.message)
+            if refused.status == 404:
+                self._introduce(batch, peer)
+            raise
+        if not isinstance(reply, dict) or reply.get("state") != "committed":
+            raise Unavailable("the peer's answer to a batch is not understood")
+        outcome = self._cutter.to_pool(batch)
+        if outcome not in ("done", "again"):
+            return self._give_up(batch, f"it could not be cut here: {outcome}")
+        self._records.settle(batch.batch_id, "committed")
+        return "committed"
+
+    def redrive(self, link: Link, peer: Peer) -> None:
+        """Sends every batch whose outcome is unknown again, as it was."""
+        refused: Refused | None = None
+        for batch in self._records.unsettled(link.name):
+            try:
+                self.drive(batch, peer)
+            except Refused as error:  # this one has to wait; the next may not
+                refused = error
+        if refused:
+            raise refused
+
+    def _give_up(self, batch: Batch, reason: str) -> BatchState:
+        # Settled first: were its bits burned first, a redrive could still be committed by the peer.
+        self._records.settle(batch.batch_id, "refused", reason)
+        self._cutter.burn(batch)
+        log.warning("batch %s was refused and its %d bits are burned: %s", batch.batch_id, batch.end_bits - batch.offset_bits, reason)
+        return "refused"
+
+    def _introduce(self, batch: Batch, peer: Peer) -> None:
+        """The peer does not know the connection (yet, or any more): tell it, and the batch can go on next time."""
+        connection = self._catalogue.by_id(batch.connection_id)
+        if connection is not None:
+            try:
+                peer.request("PUT", f"/v1/connections/{batch.connection_id}", json=connection_json(connection))
+            except PeerError as error:
+                log.warning("connection %s can't be made known to the peer: %s", batch.connection_id, error)
+
+
+class BatchPeer:
+    """The other side: it says `committed` only when `dec_keys` would succeed."""
+
+    def __init__(self, settings: KmeSettings, records: BlockRecords, cutter: Cutter, catalogue: Catalogue) -> None:
+        self._settings = settings
+        self._records = records
+        self._cutter = cutter
+        self._catalogue = catalogue
+
+    def commit(self, sender_kme_id: str, batch: Batch) -> None:
+        """Makes the keys deliverable to the slave. Raises NotHere for a connection to be told first, Conflict for good."""
+        connection = self._catalogue.by_id(batch.connection_id)
+        if connection is None:
+            raise NotHere(f"connection {batch.connection_id} is not known at {self._settings.kme_id}")
+        block = self._records.block(batch.block_id)
+        if block is None:
+            raise Conflict(f"block {batch.block_id} never was at {self._settings.kme_id}")
+        reason = refusal(batch, block, connection, sender_kme_id)
+        if reason is None:
+            outcome = self._cutter.to_slave(batch)
+            reason = None if outcome in ("done", "again") else _REASONS[outcome]
+        if reason is not None:
+            raise Conflict(f"batch {batch.batch_id}: {reason}")
+
+
+_REASONS = {
+    "differs": "another batch has this id",
+    "gone": "the bits of its block are lost",
+    "overlap": "its range was cut before",
+    "known_key": "one of its key ids is in use",
+}

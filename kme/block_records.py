@@ -1,0 +1,175 @@
+"""What a KME knows about blocks and what was cut from them, in Postgres: all but the bits.
+
+A block goes `arriving → received → confirmed → closing → closed`; one that is given up before it is confirmed goes from
+`received` straight to `closing`. A batch goes from `recorded` to `committed` or `refused`, and stays there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from uuid import UUID
+
+from kme.database import Database
+from kme.model import CONFIRMATION_BITS, Batch, Block
+
+_BLOCK = "block_id, link, owner_kme_id, length_bits, state, digest, cursor_bits, owner_tag, peer_tag"
+_BATCH = "batch_id, block_id, offset_bits, key_size_bits, connection_id, key_ids, recipients"
+
+
+class BlockRecords:
+    """Every method is one transaction and raises Unavailable where Postgres does not answer."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add_block(self, block: Block) -> Block:
+        """The block as it is known: this one, or the one that came before under its id."""
+        with self._database.transaction() as sql:
+            sql.execute(
+                "INSERT INTO block (block_id, link, owner_kme_id, length_bits, digest, state)"
+                " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (block_id) DO NOTHING",
+                (block.block_id, block.link, block.owner_kme_id, block.length_bits, block.digest, block.state),
+            )
+            sql.execute(f"SELECT {_BLOCK} FROM block WHERE block_id = %s", (block.block_id,))
+            return _block(sql.fetchone())
+
+    def block(self, block_id: UUID) -> Block | None:
+        with self._database.transaction() as sql:
+            sql.execute(f"SELECT {_BLOCK} FROM block WHERE block_id = %s", (block_id,))
+            row = sql.fetchone()
+            return _block(row) if row else None
+
+    def set_received(self, block_id: UUID) -> None:
+        with self._database.transaction() as sql:
+            sql.execute("UPDATE block SET state = 'received' WHERE block_id = %s AND state = 'arriving'", (block_id,))
+
+    def set_tags(self, block_id: UUID, owner_tag: bytes, peer_tag: bytes) -> None:
+        """Before the bits that made them are burned, so that the same question can be answered again afterwards."""
+        with self._database.transaction() as sql:
+            sql.execute(
+                "UPDATE block SET owner_tag = %s, peer_tag = %s WHERE block_id = %s AND owner_tag IS NULL",
+                (owner_tag, peer_tag, block_id),
+            )
+
+    def set_confirmed(self, block_id: UUID) -> None:
+        with self._database.transaction() as sql:
+            sql.execute(
+                "UPDATE block SET state = 'confirmed', cursor_bits = %s WHERE block_id = %s AND state = 'received'",
+                (CONFIRMATION_BITS, block_id),
+            )
+
+    def set_void(self, block_id: UUID, reason: str) -> None:
+        """Gives up a block that can't be confirmed: nothing was cut from it, and nothing will be."""
+        with self._database.transaction() as sql:
+            sql.execute(
+                "UPDATE block SET state = 'closing', void_reason = %s WHERE block_id = %s AND state = 'received'",
+                (reason, block_id),
+            )
+
+    def set_closed(self, block_id: UUID) -> None:
+        with self._database.transaction() as sql:
+            sql.execute("UPDATE block SET state = 'closed' WHERE block_id = %s", (block_id,))
+
+    def blocks_of(self, owner_kme_id: str, link: str, state: str) -> list[Block]:
+        with self._database.transaction() as sql:
+            sql.execute(
+                f"SELECT {_BLOCK} FROM block WHERE owner_kme_id = %s AND link = %s AND state = %s"
+                " ORDER BY recorded_at, block_id",
+                (owner_kme_id, link, state),
+            )
+            return [_block(row) for row in sql.fetchall()]
+
+    def start_closing(self, owner_kme_id: str, link: str, smallest_use_bits: int) -> None:
+        """Own blocks with less than `smallest_use_bits` uncut, all of whose batches are settled, are done with."""
+        with self._database.transaction() as sql:
+            self._lock(sql, link)
+            sql.execute(
+                "UPDATE block SET state = 'closing' WHERE owner_kme_id = %s AND link = %s AND state = 'confirmed'"
+                " AND length_bits - cursor_bits < %s AND NOT EXISTS (SELECT 1 FROM batch"
+                " WHERE batch.block_id = block.block_id AND batch.state = 'recorded')",
+                (owner_kme_id, link, smallest_use_bits),
+            )
+
+    def record_batch(
+        self, owner_kme_id: str, link: str, key_size_bits: int, make: Callable[[Block], Batch]
+    ) -> Batch | None:
+        """Cuts a range for good: finds an own block with room, has `make` lay a batch at its cursor, and advances that.
+
+        None where no confirmed block has room for one key. The link's row is locked meanwhile, so two processes can't
+        cut the same range; once this has returned, no crash can undo the record.
+        """
+        with self._database.transaction() as sql:
+            self._lock(sql, link)
+            sql.execute(
+                f"SELECT {_BLOCK} FROM block WHERE owner_kme_id = %s AND link = %s AND state = 'confirmed'"
+                " AND length_bits - cursor_bits >= %s ORDER BY recorded_at, block_id LIMIT 1",
+                (owner_kme_id, link, key_size_bits),
+            )
+            row = sql.fetchone()
+            if row is None:
+                return None
+            batch = make(_block(row))
+            sql.execute(
+                f"INSERT INTO batch ({_BATCH}, state) VALUES (%s, %s, %s, %s, %s, %s::uuid[], %s, 'recorded')",
+                (
+                    batch.batch_id,
+                    batch.block_id,
+                    batch.offset_bits,
+                    batch.key_size_bits,
+                    batch.connection_id,
+                    list(batch.key_ids),
+                    list(batch.recipients),
+                ),
+            )
+            sql.execute("UPDATE block SET cursor_bits = %s WHERE block_id = %s", (batch.end_bits, batch.block_id))
+            return batch
+
+    def settle(self, batch_id: UUID, state: str, refusal: str | None = None) -> None:
+        with self._database.transaction() as sql:
+            sql.execute(
+                "UPDATE batch SET state = %s, refusal = %s WHERE batch_id = %s AND state = 'recorded'",
+                (state, refusal, batch_id),
+            )
+
+    def unsettled(self, link: str) -> list[Batch]:
+        """Batches of this link whose outcome is not known yet, oldest first."""
+        with self._database.transaction() as sql:
+            sql.execute(
+                f"SELECT {', '.join('batch.' + name for name in _BATCH.split(', '))} FROM batch JOIN block"
+                " USING (block_id) WHERE batch.state = 'recorded' AND link = %s ORDER BY batch.recorded_at, batch_id",
+                (link,),
+            )
+            return [_batch(row) for row in sql.fetchall()]
+
+    def summary(self, link: str) -> list[dict[str, Any]]:
+        """Blocks that still have bits, counted by owner and state, with the bits not cut yet."""
+        with self._database.transaction() as sql:
+            sql.execute(
+                "SELECT owner_kme_id, state, count(*) AS block_count, sum(length_bits - cursor_bits)::bigint AS"
+                " uncut_bits FROM block WHERE link = %s AND state <> 'closed' GROUP BY 1, 2 ORDER BY 1, 2",
+                (link,),
+            )
+            return [dict(row) for row in sql.fetchall()]
+
+    def reserved_bits(self) -> int:
+        """Bits recorded as cut whose batch is not settled."""
+        with self._database.transaction() as sql:
+            sql.execute(
+                "SELECT coalesce(sum(cardinality(key_ids)::bigint * key_size_bits), 0)::bigint AS bits FROM batch"
+                " WHERE state = 'recorded'"
+            )
+            return int(sql.fetchone()["bits"])
+
+    @staticmethod
+    def _lock(sql: Any, link: str) -> None:
+        sql.execute("SELECT 1 FROM link WHERE name = %s FOR UPDATE", (link,))
+
+
+def _block(row: Mapping[str, Any]) -> Block:
+    octets = ("digest", "owner_tag", "peer_tag")
+    return Block(**{k: bytes(v) if k in octets and v is not None else v for k, v in row.items()})
+
+
+def _batch(row: Mapping[str, Any]) -> Batch:
+    return Batch(**{**row, "key_ids": tuple(row["key_ids"]), "recipients": tuple(row["recipients"])})

@@ -1,0 +1,82 @@
+"""Cutting a range out of a stored block: for a pool, for a slave, or to burn it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from uuid import UUID
+
+from kme.errors import Unavailable
+from kme.keystore import Cut, KeyStore
+from kme.keywrap import KeyWrap, block_context, key_context
+from kme.model import CONFIRMATION_BITS, Batch
+
+_ATTEMPTS = 50  # each lost race means that another cut of the same block succeeded
+
+
+class Cutter:
+    def __init__(self, keystore: KeyStore, keywrap: KeyWrap) -> None:
+        self._keystore = keystore
+        self._keywrap = keywrap
+
+    def head(self, block_id: UUID) -> bytes | None:
+        """A block's confirmation key, its first 256 bits; None where the block is not here or something was cut before."""
+        stored = self._keystore.block(block_id)
+        if stored is None or stored.version > 0:
+            return None
+        return self._keywrap.unwrap(stored.wrapped, block_context(block_id, stored.version))[: CONFIRMATION_BITS // 8]
+
+    def burn_head(self, block_id: UUID) -> str:
+        return self._cut(Cut(b"confirmation", block_id, b"", 0, CONFIRMATION_BITS, "burned"), ())
+
+    def to_pool(self, batch: Batch) -> str:
+        """The owner's side of a batch: its keys become deliverable to the master. Outcomes: db/lua/cut.lua."""
+        return self._cut(_cut_of(batch, "pool"), batch.key_ids)
+
+    def to_slave(self, batch: Batch) -> str:
+        """The peer's side of a batch: its keys become deliverable to the slave."""
+        return self._cut(_cut_of(batch, "slave"), batch.key_ids)
+
+    def burn(self, batch: Batch) -> str:
+        """A batch that was refused: its bits are never used."""
+        return self._cut(_cut_of(batch, "burned"), ())
+
+    def _cut(self, cut: Cut, key_ids: tuple[UUID, ...]) -> str:
+        for _ in range(_ATTEMPTS):
+            stored = self._keystore.block(cut.block_id)
+            if stored is None:
+                return "gone"
+            bits = bytearray(self._keywrap.unwrap(stored.wrapped, block_context(cut.block_id, stored.version)))
+            first, end, size = cut.first_bit // 8, cut.end_bit // 8, cut.key_size_bits // 8
+            keys = []
+            for i, key_id in enumerate(key_ids):
+                assert cut.connection_id is not None
+                key = bytes(bits[first + i * size : first + (i + 1) * size])
+                keys.append((key_id, self._keywrap.wrap(key, key_context(key_id, cut.connection_id))))
+            bits[first:end] = bytes(end - first)
+            rewrapped = self._keywrap.wrap(bytes(bits), block_context(cut.block_id, stored.version + 1))
+            outcome = self._keystore.cut(replace(cut, keys=keys), stored.version, rewrapped)
+            if outcome != "raced":
+                return outcome
+        raise Unavailable("the block is being cut by too many at once, try again")
+
+
+def _cut_of(batch: Batch, use: str) -> Cut:
+    return Cut(
+        cut_id=batch.batch_id.bytes,
+        block_id=batch.block_id,
+        digest=digest_of(batch),
+        first_bit=batch.offset_bits,
+        end_bit=batch.end_bits,
+        use=use,
+        connection_id=batch.connection_id,
+        key_size_bits=batch.key_size_bits,
+    )
+
+
+def digest_of(batch: Batch) -> bytes:
+    """Tells whether a batch is the same again."""
+    key_ids = [str(key_id) for key_id in batch.key_ids]
+    content = [str(batch.connection_id), batch.key_size_bits, batch.offset_bits, key_ids, list(batch.recipients)]
+    return hashlib.sha256(json.dumps(content).encode()).digest()

@@ -1,0 +1,84 @@
+"""Postgres: a pool of connections, one transaction at a time on each, and one error where it does not answer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg2
+import psycopg2.extras
+from psycopg2.pool import ThreadedConnectionPool
+
+from kme.errors import Unavailable
+
+psycopg2.extras.register_uuid()
+
+
+class Database:
+    """`size` is the number of threads that may use it at once; the pool is made at first use, so it may start down."""
+
+    def __init__(self, dsn: str, size: int = 8, timeout_s: int = 5) -> None:
+        self._dsn = dsn
+        self._size = size
+        self._timeout_s = timeout_s
+        self._pool: ThreadedConnectionPool | None = None
+        self._making = threading.Lock()
+        self._free = threading.BoundedSemaphore(size)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Any]:
+        """A cursor whose statements are committed together at the end, or not at all.
+
+        Raises Unavailable where Postgres does not answer; whether a commit that was cut off took place is then unknown.
+        """
+        if not self._free.acquire(timeout=self._timeout_s):
+            raise Unavailable("Postgres: all connections of this process are busy")
+        try:
+            pool, connection = self._checked_out()
+            try:
+                with connection, connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
+                    yield cursor
+            finally:
+                pool.putconn(connection, close=bool(connection.closed))
+        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+            raise Unavailable(f"Postgres does not answer: {_first_line(error)}") from None
+        finally:
+            self._free.release()
+
+    def close(self) -> None:
+        with self._making:
+            if self._pool:
+                self._pool.closeall()
+                self._pool = None
+
+    def _checked_out(self) -> tuple[ThreadedConnectionPool, Any]:
+        """A connection that answers: after a restart of Postgres every pooled one is dead, which shows only on use."""
+        pool = self._made()
+        for _ in range(self._size + 1):
+            connection = pool.getconn()
+            try:
+                with connection, connection.cursor() as cursor:
+                    cursor.execute("SELECT 1")
+                return pool, connection
+            except (psycopg2.OperationalError, psycopg2.InterfaceError):
+                pool.putconn(connection, close=True)
+        raise Unavailable("Postgres does not answer: every connection was cut off")
+
+    def _made(self) -> ThreadedConnectionPool:
+        with self._making:
+            if self._pool is None:
+                # psycopg2's pool closes returned connections above minconn, hence minconn == maxconn.
+                self._pool = ThreadedConnectionPool(
+                    self._size,
+                    self._size,
+                    self._dsn,
+                    connect_timeout=self._timeout_s,
+                    options=f"-c statement_timeout={self._timeout_s * 1000}",
+                )
+            return self._pool
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

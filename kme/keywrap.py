@@ -1,0 +1,67 @@
+"""Encryption at rest: AES-256-GCM under the KME's key-encryption key (KEK), NIST SP 800-38D.
+
+A wrapped secret is `KEK fingerprint (4 bytes) | nonce (12) | ciphertext and tag`. Its context, what it is and whose, is
+authenticated with it, so that a store that swaps two records is noticed.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from collections.abc import Callable
+from uuid import UUID
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from kme.errors import Unavailable
+
+KEK_BYTES = 32
+_FINGERPRINT_BYTES = 4
+_NONCE_BYTES = 12
+
+
+class KeyWrap:
+    """Wraps and unwraps under one KEK of 32 bytes. `random` gives nonces; they must never repeat under one KEK."""
+
+    def __init__(self, kek: bytes, random: Callable[[int], bytes] = os.urandom) -> None:
+        if len(kek) != KEK_BYTES:
+            raise ValueError(f"the key-encryption key has {len(kek)} bytes: expected {KEK_BYTES}")
+        self._random = random
+        self._cipher = AESGCM(_derived(kek, b"wrap"))
+        self._digest_key = _derived(kek, b"digest")
+        self.fingerprint = _derived(kek, b"fingerprint")[:_FINGERPRINT_BYTES]
+
+    def __repr__(self) -> str:
+        return f"KeyWrap({self.fingerprint.hex()})"
+
+    def wrap(self, secret: bytes, context: bytes) -> bytes:
+        nonce = self._random(_NONCE_BYTES)
+        return self.fingerprint + nonce + self._cipher.encrypt(nonce, secret, context)
+
+    def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
+        """Raises Unavailable where it was wrapped under another KEK, belongs elsewhere, or was changed."""
+        fingerprint, nonce = wrapped[:_FINGERPRINT_BYTES], wrapped[_FINGERPRINT_BYTES : _FINGERPRINT_BYTES + _NONCE_BYTES]
+        if fingerprint != self.fingerprint:
+            raise Unavailable("the key store was encrypted under another key-encryption key: give this KME the one it had")
+        try:
+            return self._cipher.decrypt(nonce, wrapped[_FINGERPRINT_BYTES + _NONCE_BYTES :], context)
+        except (InvalidTag, ValueError):
+            raise Unavailable("a stored secret is damaged or not where it belongs; it can't be used") from None
+
+    def digest(self, secret: bytes, context: bytes) -> bytes:
+        """A keyed digest: tells whether a secret comes again, and nothing else to who reads the records alone."""
+        return hmac.digest(self._digest_key, len(context).to_bytes(4) + context + secret, "sha256")
+
+
+def key_context(key_id: UUID, connection_id: UUID) -> bytes:
+    return b"key|" + key_id.bytes + connection_id.bytes
+
+
+def block_context(block_id: UUID, version: int) -> bytes:
+    """The version is in it, so that an earlier state of a block, with bits that were cut since, can't pass for a later."""
+    return b"block|" + block_id.bytes + version.to_bytes(8)
+
+
+def _derived(kek: bytes, purpose: bytes) -> bytes:
+    return hmac.digest(kek, b"qkd-lab kme " + purpose, "sha256")

@@ -1,0 +1,132 @@
+"""The nouns of key management. Plain data: no store, no wire format, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+from uuid import UUID, uuid5
+
+# A key is cut in whole bytes. 4096 bits is the largest RSA-era size a client asks for; a batch must fit into one block.
+MIN_KEY_SIZE_BITS = 8
+MAX_KEY_SIZE_BITS = 4096
+MAX_POOL_KEY_COUNT = 100_000
+MAX_KEYS_PER_REQUEST = 1_000
+# A block's first bits authenticate its confirmation and are burned by it (docs/protocols.md).
+CONFIRMATION_BITS = 256
+MAX_BLOCK_BITS = 1 << 26
+
+# Both ends of a connection derive its id from the pair of SAEs, so neither has to wait for the other to name it.
+_CONNECTIONS = UUID("6f3f2f0a-7d0b-5c5e-9a43-0c1d5b8e2f14")
+
+BlockState = Literal["arriving", "received", "confirmed", "closing", "closed"]
+BatchState = Literal["recorded", "committed", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A quantum link this site ends, and the KME at its other end."""
+
+    name: str
+    peer_kme_id: str
+
+
+@dataclass(frozen=True)
+class KmeSettings:
+    """What one KME is and how it behaves. `qkde_id` is its own site's QKDE, the only one that may hand it blocks."""
+
+    kme_id: str
+    site: str
+    qkde_id: str
+    links: tuple[Link, ...]
+    low_watermark: float = 0.5  # of a pool's max_key_count: below it, filling starts, and goes on until the pool is full
+    reserve_bits: int = 16_384  # kept uncut on each link for sizes other than a connection's own
+    max_batch_key_count: int = 1_000
+    on_demand_limit: int = 4  # requests of one worker that may wait for the peer at once: two KMEs can't starve each other
+    order_timeout_s: float = 90.0
+    unconfirmed_after_s: float = 60.0
+
+    def link_to(self, kme_id: str) -> Link | None:
+        return next((link for link in self.links if link.peer_kme_id == kme_id), None)
+
+    def link_named(self, name: str) -> Link | None:
+        return next((link for link in self.links if link.name == name), None)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A master SAE at its source KME and a slave SAE at its target KME, who may share keys. `qos` as ETSI GS QKD 004."""
+
+    source_kme_id: str
+    target_kme_id: str
+    master_sae_id: str
+    slave_sae_id: str
+    key_size_bits: int = 256
+    max_key_count: int = 1_000
+    max_key_per_request: int = 128
+    max_sae_id_count: int = 0
+    qos: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def connection_id(self) -> UUID:
+        # A separator inside an SAE id must not make two pairs alike, hence the length.
+        return uuid5(_CONNECTIONS, f"{len(self.master_sae_id)}|{self.master_sae_id}|{self.slave_sae_id}")
+
+
+@dataclass(frozen=True)
+class Block:
+    """One round's secret bits as the KME's records know them: everything but the bits."""
+
+    block_id: UUID
+    link: str
+    owner_kme_id: str
+    length_bits: int
+    state: BlockState
+    digest: bytes | None = None  # keyed, see KeyWrap.digest; None where the block was closed before it came
+    cursor_bits: int = 0
+    owner_tag: bytes | None = None
+    peer_tag: bytes | None = None
+
+    @property
+    def uncut_bits(self) -> int:
+        return max(0, self.length_bits - self.cursor_bits)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Keys cut side by side from one block, for one connection: `key_ids[i]` lies at `offset_bits + i * key_size_bits`."""
+
+    batch_id: UUID
+    block_id: UUID
+    offset_bits: int
+    key_size_bits: int
+    connection_id: UUID
+    key_ids: tuple[UUID, ...]
+    recipients: tuple[str, ...]
+
+    @property
+    def end_bits(self) -> int:
+        return self.offset_bits + len(self.key_ids) * self.key_size_bits
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    key_id: UUID
+    bits: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class KeyRequest:
+    """What a master asks for (ETSI GS QKD 014 table 10). `size_bits` None is the connection's own size."""
+
+    number: int = 1
+    size_bits: int | None = None
+    additional_slave_sae_ids: tuple[str, ...] = ()
+    mandatory_extensions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PoolStatus:
+    connection: Connection
+    stored_key_count: int

@@ -1,0 +1,52 @@
+"""How a batch is spelled between two KMEs (docs/protocols.md)."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from kme.errors import BadRequest
+from kme.model import MAX_BLOCK_BITS, MAX_KEY_SIZE_BITS, MAX_KEYS_PER_REQUEST, Batch
+from kme.strict_json import integer, object_in, string, strings
+
+
+def batch_json(batch: Batch) -> dict[str, Any]:
+    return {
+        "batch_id": str(batch.batch_id),
+        "block_id": str(batch.block_id),
+        "offset_bits": batch.offset_bits,
+        "key_size_bits": batch.key_size_bits,
+        "connection_id": str(batch.connection_id),
+        "key_ids": [str(key_id) for key_id in batch.key_ids],
+        "recipients": list(batch.recipients),
+    }
+
+
+def batch_in(body: bytes) -> Batch:
+    members = object_in(body)
+    ids = strings(members, "key_ids")
+    if not 1 <= len(ids) <= MAX_KEYS_PER_REQUEST:
+        raise BadRequest(f"key_ids: expected 1..{MAX_KEYS_PER_REQUEST} of them, got {len(ids)}")
+    return Batch(
+        batch_id=uuid_in(string(members, "batch_id"), "batch_id"),
+        block_id=uuid_in(string(members, "block_id"), "block_id"),
+        offset_bits=integer(members, "offset_bits", 0, MAX_BLOCK_BITS),
+        key_size_bits=integer(members, "key_size_bits", 1, MAX_KEY_SIZE_BITS),
+        connection_id=uuid_in(string(members, "connection_id"), "connection_id"),
+        key_ids=tuple(uuid_in(one, "key_ids") for one in ids),
+        recipients=tuple(strings(members, "recipients")),
+    )
+
+
+def uuid_in(text: str, name: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise BadRequest(f"{name}: expected a UUID") from None
+
+
+def octets_in(text: str, name: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise BadRequest(f"{name}: expected hexadecimal digits") from None

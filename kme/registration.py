@@ -1,0 +1,89 @@
+"""Registering SAEs and connections: what one KME is told, both know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from uuid import UUID
+
+from kme.errors import BadRequest, Conflict, Unavailable
+from kme.etsi014 import connection_json
+from kme.model import Connection, KmeSettings
+from kme.records import Records, refuse_contradiction
+from mutual_tls.client import Peer, PeerError, Refused
+
+
+class Registration:
+    def __init__(self, settings: KmeSettings, records: Records, peers: Mapping[str, Peer]) -> None:
+        self._settings = settings
+        self._records = records
+        self._peers = peers
+
+    def add_sae(self, sae_id: str) -> bool:
+        """Registers an SAE at this KME; whether it is new."""
+        return self._records.add_sae(sae_id)
+
+    def connect(self, connection: Connection) -> bool:
+        """Registers a connection at both KMEs, the other first; whether it is new.
+
+        Raises BadRequest, Conflict with what is known at either KME, or Unavailable; then it is not known here. Where
+        the other KME has heard of it all the same, registering it again completes it.
+        """
+        other_kme_id = self._check(connection)
+        known = self._records.connection_between(connection.master_sae_id, connection.slave_sae_id)
+        if known is not None:
+            refuse_contradiction(known, connection)
+            return False
+        try:
+            self._peers[other_kme_id].request(
+                "PUT", f"/v1/connections/{connection.connection_id}", json=connection_json(connection)
+            )
+        except Refused as refused:
+            if refused.status == 409:
+                raise Conflict(refused.message) from None
+            if refused.status == 400:
+                raise BadRequest(refused.message) from None
+            raise Unavailable(f"nothing was registered: {refused.message}") from None
+        except PeerError as error:
+            raise Unavailable(f"nothing was registered, since both KMEs must know a connection: {error}") from None
+        return self._records.add_connection(connection)
+
+    def learn(self, sender_kme_id: str, connection_id: UUID, connection: Connection) -> bool:
+        """The other KME's side of `connect`."""
+        if sender_kme_id not in (connection.source_kme_id, connection.target_kme_id):
+            raise BadRequest(f"{sender_kme_id} can't register a connection it does not end")
+        if connection_id != connection.connection_id:
+            raise BadRequest(f"connection_id: expected {connection.connection_id} for these SAEs")
+        if self._check(connection) != sender_kme_id:
+            raise BadRequest(f"the connection does not end at {sender_kme_id}")
+        return self._records.add_connection(connection)
+
+    def seed(self, saes: Iterable[str], connections: Iterable[Connection]) -> None:
+        """What the topology lists: the other KME reads the same list, so it need not be there. Raises as `connect`."""
+        self._records.set_links(self._settings.links)
+        for sae_id in saes:
+            self._records.add_sae(sae_id)
+        for connection in connections:
+            self._check(connection)
+            self._records.add_connection(connection)
+
+    def _check(self, connection: Connection) -> str:
+        """The KME at the other end of a connection that ends here, between SAEs that can be served."""
+        here, ends = self._settings.kme_id, (connection.source_kme_id, connection.target_kme_id)
+        if here not in ends:
+            raise BadRequest(f"source_KME_ID, target_KME_ID: expected one of them to be {here}, got {ends[0]}, {ends[1]}")
+        if ends[0] == ends[1]:
+            raise BadRequest(f"target_KME_ID: expected another KME than {here}; SAEs of one KME can't be connected yet")
+        is_source = here == connection.source_kme_id
+        other, member = (ends[1], "target_KME_ID") if is_source else (ends[0], "source_KME_ID")
+        if self._settings.link_to(other) is None:
+            peers = ", ".join(link.peer_kme_id for link in self._settings.links) or "none"
+            raise BadRequest(f"{member}: no link leads from {here} to {other}: expected one of {peers}")
+        own_sae, member = (
+            (connection.master_sae_id, "master_SAE_ID") if is_source else (connection.slave_sae_id, "slave_SAE_ID")
+        )
+        if not self._records.has_sae(own_sae):
+            raise BadRequest(
+                f"{member}: SAE {own_sae} is not registered at {here}: register it there first,"
+                f' POST /v1/saes {{"sae_id": ...}} or `qkd-lab register sae`'
+            )
+        return other

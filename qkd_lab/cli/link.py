@@ -1,0 +1,54 @@
+"""`qkd-lab link show` and `link set`: a link's physics and Eve, while it runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from qkd_lab.lab_folder import LabError, LabFolder
+from qkd_lab.operator_calls import Operator
+
+
+@click.group()
+def link() -> None:
+    """The physics of a quantum link, and Eve, while it runs."""
+
+
+@link.command()
+@click.argument("name", required=False)
+def show(name: str | None) -> None:
+    """Show one link, or all."""
+    operator = Operator(LabFolder.here())
+    for known in [_known(operator, name)] if name else [link.name for link in operator.topology.links]:
+        _print(operator.call(f"qlink-{known}", "GET", "/v1/physics"))
+
+
+@link.command("set")
+@click.argument("name")
+@click.option("--loss-db", type=float, help="Total loss in dB, 0 or more.")
+@click.option("--depolarizing", type=float, help="Probability, 0 to 1; adds half of it to the QBER.")
+@click.option("--eve", help="none, or intercept-resend:FRACTION, which adds a quarter of FRACTION to the QBER.")
+def set_(name: str, **settings: Any) -> None:
+    """Change a link from its next round on."""
+    wanted = {key: value for key, value in settings.items() if value is not None}
+    if not wanted:
+        raise click.UsageError("nothing to set: give --loss-db, --depolarizing or --eve")
+    operator = Operator(LabFolder.here())
+    _print(operator.call(f"qlink-{_known(operator, name)}", "PATCH", "/v1/physics", wanted))
+
+
+def _known(operator: Operator, name: str) -> str:
+    known = [link.name for link in operator.topology.links]
+    if name not in known:
+        raise LabError(f"no link {name!r} in this lab: it has {', '.join(known) or 'none'}")
+    return name
+
+
+def _print(physics: dict[str, Any]) -> None:
+    speed = physics.get("pulses_per_second")
+    measured = f"{physics.get('pulses_measured', 0):,} pulses measured" + (f", {speed:,.0f} pulses/s" if speed else "")
+    click.echo(
+        f"{physics['link']}: loss_db {physics['loss_db']}, depolarizing {physics['depolarizing']}, "
+        f"eve {physics['eve']}; {measured}"
+    )

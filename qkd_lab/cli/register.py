@@ -1,0 +1,73 @@
+"""`qkd-lab register`: a new SAE with its certificate, or a connection between two SAEs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from qkd_lab.lab_folder import LabError, LabFolder
+from qkd_lab.operator_calls import Operator
+from qkd_lab.pki.store import Pki
+
+
+@click.group(invoke_without_command=True)
+@click.option("--master", help="The SAE that asks for keys first.")
+@click.option("--slave", help="The SAE that fetches them.")
+@click.option("--key-size", default=256, show_default=True, help="Bits of a key.")
+@click.option("--max-keys", default=1000, show_default=True, help="Keys in the pool when it is full.")
+@click.option("--max-keys-per-request", default=128, show_default=True)
+@click.option("--max-sae-ids", default=0, show_default=True, help="Additional slaves a key may be for.")
+@click.pass_context
+def register(context: click.Context, master: str | None, slave: str | None, **sizes: int) -> None:
+    """Register a connection: --master M --slave S, or an SAE: sae ID --site S."""
+    if context.invoked_subcommand:
+        if master or slave:
+            raise click.UsageError("--master and --slave register a connection: leave them out, or leave out `sae`")
+        return
+    if not master or not slave:
+        raise click.UsageError("give both --master and --slave, or `sae ID --site S`")
+    operator = Operator(LabFolder.here())
+    site, other = _site_of(operator, master), _site_of(operator, slave)
+    body = {
+        "source_KME_ID": f"kme-{site}",
+        "target_KME_ID": f"kme-{other}",
+        "master_SAE_ID": master,
+        "slave_SAE_ID": slave,
+        "key_size": sizes["key_size"],
+        "max_keys_count": sizes["max_keys"],
+        "max_key_per_request": sizes["max_keys_per_request"],
+        "max_SAE_ID_count": sizes["max_sae_ids"],
+    }
+    found: dict[str, Any] = operator.call(f"kme-{site}", "POST", "/register_connection", body)
+    click.echo(
+        f"connection {master} → {slave} is registered at kme-{site} and kme-{other}: {found.get('connection_id', '')}"
+    )
+
+
+@register.command()
+@click.argument("sae_id", metavar="ID")
+@click.option("--site", required=True, help="The site whose KME serves it.")
+def sae(sae_id: str, site: str) -> None:
+    """Register an SAE at its site's KME and issue its certificate."""
+    operator = Operator(LabFolder.here())
+    operator.topology.site(site)
+    folder = Pki(operator.lab.pki, datetime.now(UTC)).issue_sae(sae_id, site)
+    operator.call(f"kme-{site}", "POST", "/v1/saes", {"sae_id": sae_id})
+    shown = folder.relative_to(operator.lab.path.parent)
+    click.echo(f"SAE {sae_id} is registered at kme-{site}; its certificate is in {shown}")
+
+
+def _site_of(operator: Operator, sae_id: str) -> str:
+    """The site of an SAE: of the topology, or of the authority that signed its certificate."""
+    for site in operator.topology.sites:
+        if sae_id in site.saes:
+            return site.name
+    for held in Pki(operator.lab.pki, datetime.now(UTC)).list():
+        if held.name == sae_id and held.identity.role == "sae":
+            return held.authority.removeprefix("sae-")
+    raise LabError(
+        f"no SAE {sae_id!r} in this lab: register it first with `qkd-lab register sae {quote(sae_id)} --site S`"
+    )

@@ -1,0 +1,141 @@
+"""The demonstration: a message under QKD keys, then Eve on the link, then keys again. It uses the doors a user has."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from mutual_tls.client import Peer, PeerError, Refused
+from mutual_tls.contexts import Credentials
+from mutual_tls.identity import Identity
+from qkd_lab.lab_folder import LabError
+from qkd_lab.operator_calls import Operator
+from qkd_lab.topology import Connection
+
+MESSAGES = (("aes-256-gcm", "Meet me at noon."), ("one-time-pad", "Bring the key."))
+POLL_S = 0.2
+
+# `wait(what, condition, within_s)` shows progress until `condition()` gives something, and returns that.
+Wait = Callable[[str, Callable[[], Any], float], Any]
+Say = Callable[[str], None]
+
+
+@dataclass
+class Demo:
+    """One run on a running lab; `figures` are the lines to print last."""
+
+    operator: Operator
+    say: Say
+    wait: Wait
+    keys_within_s: float = 120.0
+    figures: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        topology = self.operator.topology
+        if not topology.connections:
+            raise LabError("the topology has no connection: the demo needs one")
+        self.connection: Connection = topology.connections[0]
+        sites = [topology.site_of_sae(sae) for sae in (self.connection.master, self.connection.slave)]
+        self.kmes = [site.kme_id for site in sites]
+        self.link = next(link.name for link in topology.links if link.joins(sites[0].name, sites[1].name))
+        master = self.operator.lab.identity(self.connection.master)
+        address = self.operator.endpoints[self.kmes[0]].removeprefix("https://")
+        self._kme = Peer(address, Identity("kme", self.kmes[0]), Credentials.in_folder(master))
+
+    def exchange(self) -> None:
+        """Waits for keys, then sends a message in each mode."""
+        master, slave = self.connection.master, self.connection.slave
+        self.wait(
+            f"waiting for keys that {self.kmes[0]} can deliver to {master}", self.stored_key_count, self.keys_within_s
+        )
+        self.say(f"{self.kmes[0]} has keys of {self.connection.key_size_bits} bits for {master} → {slave}")
+        if seconds := self._since_up():
+            self.figures.append(f"from `qkd-lab up` to the first deliverable key: {seconds:.1f} s or less")
+        for mode, text in MESSAGES:
+            sent = self.operator.call(master, "POST", "/v1/messages", {"to": slave, "text": text, "mode": mode}, 30)
+            ids = sent["key_IDs"]
+            self.say(f"{master} took {len(ids)} key(s) from {self.kmes[0]} for mode {mode}: key_ID {ids[0]}")
+            self.say(f"{master} sent {slave} the ciphertext {sent['ciphertext']} with the key_ID")
+            got = self.operator.call(slave, "GET", "/v1/inbox")[-1]
+            if got["text"] != text or got["key_IDs"] != ids:
+                raise LabError(f"{slave} did not get what {master} sent: see .lab/log/{slave}.log")
+            self.say(f"{slave} fetched the same key(s) from {self.kmes[1]} and read: {got['text']}")
+        if reports := self._reports():
+            self._say_round(reports[-1], "without Eve")
+
+    def eve(self) -> None:
+        """Eve on all pulses: keys stop. Without her they flow again."""
+        before = self._physics()["eve"]
+        known = {report["block_id"] for report in self._reports()}
+        self._set_eve("intercept-resend:1")
+        self.say(f"Eve measures every pulse on the link {self.link} and sends on what she found")
+        try:
+            aborted = self.wait(
+                "taking keys until a new round is needed",
+                lambda: self._next_round(known, "aborted"),
+                self.keys_within_s,
+            )
+            self.say(f"the round was aborted and gave no key: {aborted['abort_reason']}")
+            self._say_round(aborted, "with Eve")
+            self.wait("taking the keys made before Eve came", lambda: not self._take_keys(), self.keys_within_s)
+            self.say(f"{self.kmes[0]} has no key left for {self.connection.master}: nobody gets key while Eve listens")
+        finally:
+            self._set_eve(before)
+        self.say("Eve has gone")
+        started = time.monotonic()
+        self.wait("waiting for keys to flow again", self.stored_key_count, self.keys_within_s)
+        self.say(f"keys flow again, {time.monotonic() - started:.1f} s after Eve left")
+
+    def stored_key_count(self) -> int:
+        """What the master could take now (ETSI GS QKD 014, Get status); 0 while the KME can't say."""
+        try:
+            return self._kme.request("GET", f"{self._path()}/status").json["stored_key_count"]
+        except PeerError:
+            return 0
+
+    def _take_keys(self) -> bool:
+        """Takes as many keys as one request may have, and forgets them; False when there are none left."""
+        count = min(self.stored_key_count(), self.connection.max_keys_per_request)
+        if not count:
+            return False
+        try:
+            self._kme.request("POST", f"{self._path()}/enc_keys", json={"number": count})
+        except Refused as refusal:
+            if refusal.status != 503:
+                raise LabError(str(refusal)) from None
+        except PeerError as error:
+            raise LabError(str(error)) from None
+        return True
+
+    def _next_round(self, known: set[str], outcome: str) -> dict[str, Any] | None:
+        """The report of a round that was not known and ended so; takes keys, since a full pool needs no round."""
+        self._take_keys()
+        found = [r for r in self._reports() if r["block_id"] not in known and r["outcome"] == outcome]
+        return found[-1] if found else None
+
+    def _say_round(self, report: dict[str, Any], when: str) -> None:
+        qber = report.get("qber")
+        shown = "undefined: nothing was sifted" if qber is None else f"{qber:.2%}"
+        self.say(f"the latest round {when}: QBER {shown}, {report.get('secret_bits', 0):,} secret bits")
+        self.figures.append(f"QBER {when}: {shown}")
+
+    def _reports(self) -> list[dict[str, Any]]:
+        return self.operator.call(self.kmes[0], "GET", "/v1/status").get("reports", [])
+
+    def _physics(self) -> dict[str, Any]:
+        return self.operator.call(f"qlink-{self.link}", "GET", "/v1/physics")
+
+    def _set_eve(self, eve: str) -> None:
+        self.operator.call(f"qlink-{self.link}", "PATCH", "/v1/physics", {"eve": eve})
+
+    def _path(self) -> str:
+        return f"/api/v1/keys/{quote(self.connection.slave, safe='')}"
+
+    def _since_up(self) -> float | None:
+        """Seconds since `qkd-lab up`, while that is still the same piece of work."""
+        started = self.operator.lab.read_state().get("started_at")
+        seconds = time.time() - started if started else None
+        return seconds if seconds and seconds < self.keys_within_s else None

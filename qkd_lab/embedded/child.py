@@ -1,0 +1,114 @@
+"""One process under the supervisor: started, watched, started again with a growing pause, stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from qkd_lab.embedded import launch
+from qkd_lab.embedded.unprivileged import User
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+# Having run that long, a process that dies is new trouble, not the old one.
+SETTLED_S = 60.0
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to run. `check` raises NotReady until it answers; `after` names those that must be ready before."""
+
+    name: str
+    kind: str
+    command: Callable[[], list[str]]
+    check: Callable[[], None]
+    log: Path
+    folder: Path
+    environment: Mapping[str, str] = field(repr=False)
+    user: User = User("the user")
+    after: tuple[str, ...] = ()
+    stop_signal: signal.Signals = signal.SIGTERM
+    # Sent by the kernel when the supervisor dies, however it dies.
+    death_signal: signal.Signals = signal.SIGKILL
+
+
+class Child:
+    """`state` is waiting, starting, ready or dead. Times are seconds of a monotonic clock, given by the caller."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.state = "waiting"
+        self.restart_count = 0
+        self.start_at = 0.0
+        self._started_at = 0.0
+        self._pause_s = FIRST_PAUSE_S
+        self._process: subprocess.Popen | None = None
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def start(self, now: float) -> None:
+        """Must be called from the main thread: the kernel sends the death signal when the *thread* that forked ends."""
+        program = self.program
+        launcher = [
+            sys.executable, "-I", "-S", launch.__file__,
+            str(os.getpid()), str(int(program.death_signal)), str(program.user.uid), str(program.user.gid),
+        ]  # fmt: skip
+        with open(program.log, "ab") as log:
+            self._process = subprocess.Popen(
+                launcher + program.command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=program.folder,
+                env=dict(program.environment),
+            )
+        self.state = "starting"
+        self._started_at = now
+
+    def died(self, now: float) -> str | None:
+        """How the process ended, if it has; when to start it again is then in `start_at`."""
+        if self._process is None:
+            return None
+        # Its own workers go with it. While it is not reaped, its number can't be another group's.
+        if os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            return None
+        self._kill_group()
+        status = self._process.wait()
+        self._process = None
+        self.state = "dead"
+        self.restart_count += 1
+        if now - self._started_at >= SETTLED_S:
+            self._pause_s = FIRST_PAUSE_S
+        self.start_at = now + self._pause_s
+        self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
+        return f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+
+    def ask_to_stop(self) -> None:
+        if self._process is not None:
+            # Not Popen.send_signal, which reaps a process that has ended: that is for `died` alone.
+            os.kill(self._process.pid, self.program.stop_signal)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._kill_group()
+
+    def log_tail(self) -> str:
+        """The last line of its log, for a message."""
+        try:
+            lines = self.program.log.read_text(errors="replace").strip().splitlines()
+        except OSError:
+            lines = []
+        return lines[-1][:300] if lines else "its log is empty"
+
+    def _kill_group(self) -> None:
+        assert self._process is not None
+        for kill in (os.killpg, os.kill):  # it leads a group only from its `setsid` on
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                kill(self._process.pid, signal.SIGKILL)

@@ -1,0 +1,40 @@
+"""The state of a running lab, asked of every operator listener: what `qkd-lab status` shows."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from qkd_lab.lab_folder import LabError
+from qkd_lab.operator_calls import Operator
+
+
+def gather(operator: Operator) -> dict[str, Any]:
+    """`{"processes", "endpoints", "pools", "links", "reports"}`; what is wrong with a process is its `health`."""
+    supervised = operator.lab.read_state().get("processes", {})
+    names = [process.name for process in operator.processes]
+    with ThreadPoolExecutor(8) as pool:
+        health = dict(zip(names, pool.map(operator.health, names), strict=True))
+    found: dict[str, Any] = {"processes": {}, "endpoints": operator.endpoints, "pools": [], "links": {}, "reports": []}
+    for name, child in supervised.items():
+        well = "ok" if child["state"] == "ready" else child["state"]
+        found["processes"][name] = {"health": health.get(name, well), **child}
+    for name in names:
+        found["processes"].setdefault(name, {"health": health[name]})
+    for process in operator.processes:
+        if health[process.name] != "ok":
+            continue
+        if process.kind == "kme":
+            status = _ask(operator, process.name, "/v1/status")
+            found["pools"] += status.get("connections", [])
+            found["reports"] += status.get("reports", [])
+        elif process.kind == "qlink":
+            found["links"][process.name.removeprefix("qlink-")] = _ask(operator, process.name, "/v1/physics")
+    return found
+
+
+def _ask(operator: Operator, process: str, path: str) -> dict[str, Any]:
+    try:
+        return operator.call(process, "GET", path)
+    except LabError:
+        return {}

@@ -1,0 +1,244 @@
+"""Alice answers: a table of legal steps. What is not in it is illegal, and ends the round.
+
+Refusals are answers (`Refused`), not exceptions: whoever carries messages to her needs no map of errors. An exception
+that does leave `handle` comes from a port (source, storage); the round stands where it stood, and the same message
+may come again.
+"""
+
+from dataclasses import replace
+from enum import Enum, auto
+from hmac import compare_digest
+
+import numpy as np
+
+from qkde.bb84.account import RoundAccount
+from qkde.bb84.amplification import seed_bit_count, toeplitz_hash
+from qkde.bb84.bits import pack, unpack
+from qkde.bb84.cascade import ParityTeller
+from qkde.bb84.errors import Bb84Error, MalformedMessage, ProtocolViolation, RoundFailed
+from qkde.bb84.messages import (
+    AbortNoted,
+    AbortRound,
+    Amplification,
+    Amplify,
+    AnnounceDetections,
+    AnnounceMatches,
+    AskParities,
+    DiscloseSample,
+    Finish,
+    Finished,
+    FramePrepared,
+    Message,
+    Parities,
+    PrepareFrame,
+    Refused,
+    RequestVerification,
+    RoundStarted,
+    SampleDisclosed,
+    StartPass,
+    StartRound,
+    Verification,
+)
+from qkde.bb84.ports import Authenticator, Clock, Keep, QuantumSource, Randomness
+from qkde.bb84.report import Block, RoundReport
+from qkde.bb84.sifting import SiftedBits, join, sift
+from qkde.bb84.transcript import Transcript
+from qkde.bb84.verification import seed_bytes, universal_hash
+
+
+class Stage(Enum):
+    """What Alice waits for."""
+
+    START = auto()
+    PREPARATION = auto()  # of the next frame, or the sample when there is none
+    DETECTIONS = auto()
+    RECONCILIATION = auto()
+    AMPLIFICATION = auto()
+    FINISH = auto()
+    OVER = auto()
+
+
+class Alice:
+    """Alice's end of one round on one link; it begins with the StartRound she is given.
+
+    `report` is None until a round that began is over. `keep(block)` is called once Bob's tag is checked and before hers
+    goes out.
+    """
+
+    def __init__(
+        self,
+        link: str,
+        authenticator: Authenticator,
+        source: QuantumSource,
+        randomness: Randomness,
+        clock: Clock,
+        keep: Keep,
+    ) -> None:
+        self.stage = Stage.START
+        self.report: RoundReport | None = None
+        self._link, self._authenticator, self._source = link, authenticator, source
+        self._randomness, self._clock, self._keep = randomness, clock, keep
+        self._transcript = Transcript()
+        self._last: tuple[Message, Message] | None = None
+        self._account: RoundAccount | None = None
+        self._failure: str | None = None
+        self._prepared: tuple[np.ndarray, np.ndarray] | None = None
+        self._sifted: list[SiftedBits] = []
+        self._key = np.zeros(0, np.uint8)
+        self._teller: ParityTeller | None = None
+        self._block: Block | None = None
+
+    def handle(self, message: Message) -> Message:
+        """Her answer. The last message, repeated, gets the same answer again and enters the transcript once."""
+        if self._last and message == self._last[0]:
+            return self._last[1]
+        try:
+            answer = self._step(message)
+        except Bb84Error as error:
+            self.abort(error.reason)
+            answer = Refused(error.reason, self._transcript.digest())
+        self._last = message, answer
+        return answer
+
+    def abort(self, reason: str) -> None:
+        """End the round from outside, for instance because no message came for too long. No effect once it is over."""
+        if self.stage is Stage.OVER:
+            return
+        self.stage = Stage.OVER
+        self._key, self._sifted, self._prepared, self._teller = np.zeros(0, np.uint8), [], None, None
+        self._block = None
+        if self._account:
+            self.report = self._account.report(0, reason)
+
+    def _step(self, message: Message) -> Message:
+        if isinstance(message, AbortRound):
+            return self._abort_round(message)
+        if (self.stage, type(message)) not in _STEPS:
+            ended = f": {self.report.abort_reason}" if self.report and self.report.abort_reason else ""
+            raise ProtocolViolation(f"{type(message).__name__} is not legal in stage {self.stage.name.lower()}{ended}")
+        step, next_stage, spent_on = _STEPS[self.stage, type(message)]
+        answer = step(self, message)
+        self.stage = next_stage
+        self._account.spend(spent_on)
+        if self.stage is Stage.OVER:
+            self.report = self._account.report(self._block.length_bits, None)
+            return answer
+        self._transcript.enter(message, answer)
+        if self._failure:
+            self.abort(self._failure)
+        return answer
+
+    def _start_round(self, message: StartRound) -> RoundStarted:
+        self._account = RoundAccount(message, self._clock)
+        if message.link != self._link:
+            raise ProtocolViolation(f"this is link {self._link}, not {message.link}")
+        return RoundStarted(message.block_id)
+
+    def _prepare_frame(self, message: PrepareFrame) -> FramePrepared:
+        parameters, number = self._account.order.parameters, len(self._sifted)
+        if message.frame != number or number >= parameters.frame_count:
+            raise ProtocolViolation(f"frame {message.frame} is not next after {number} of {parameters.frame_count}")
+        if self._prepared is None:  # drawn once: should the source fail, the repeated message sends the same frame
+            pulses = parameters.pulses_per_frame
+            bases = self._randomness.bases(pulses, parameters.key_basis_probability)
+            self._prepared = self._randomness.bits(pulses), bases
+        self._source.prepare(number, *self._prepared)
+        return FramePrepared(number)
+
+    def _announce_matches(self, message: AnnounceDetections) -> AnnounceMatches:
+        number = len(self._sifted)
+        if message.frame != number:
+            raise ProtocolViolation(f"detections of frame {message.frame} came where frame {number} was prepared")
+        bits, bases = self._prepared
+        clicks = unpack(message.clicks, len(bits)).astype(bool)
+        bits, bases = bits[clicks], bases[clicks]
+        bob_bases = unpack(message.bases, len(bases))
+        # An Eve who stores the photons and forges the mask needs Alice's bases before the photons are measured; the
+        # quantum link says that they have been.
+        if not self._source.close(number):
+            raise ProtocolViolation(f"frame {number} has not been measured: its bases stay secret")
+        matches = bases == bob_bases
+        sifted = sift(bits, bases, matches)
+        self._sifted.append(sifted)
+        self._prepared = None
+        self._account.detected_pulses += len(bits)
+        self._account.key_bits += len(sifted.key)
+        self._account.sample_bits += len(sifted.sample)
+        return AnnounceMatches(number, pack(matches))
+
+    def _disclose_sample(self, message: DiscloseSample) -> SampleDisclosed:
+        if len(self._sifted) != self._account.order.parameters.frame_count:
+            raise ProtocolViolation(f"only {len(self._sifted)} frames are sifted")
+        self._account.check_sifted()
+        sifted = join(self._sifted)
+        bob_sample = unpack(message.bits, len(sifted.sample))
+        self._account.sample_errors = int(np.count_nonzero(bob_sample != sifted.sample))
+        try:
+            self._account.check_sample()
+        except RoundFailed as error:
+            self._failure = error.reason  # after this answer, from which Bob learns the same
+        self._key, self._sifted = sifted.key, []
+        self._teller = ParityTeller(self._key)
+        return SampleDisclosed(pack(sifted.sample))
+
+    def _start_pass(self, message: StartPass) -> Parities:
+        return self._count_parities(self._teller.start_pass(message))
+
+    def _ask_parities(self, message: AskParities) -> Parities:
+        return self._count_parities(self._teller.ask_parities(message))
+
+    def _count_parities(self, answer: Parities) -> Parities:
+        self._account.disclosed_parities = self._teller.disclosed_parities
+        self._account.reconciliation_messages = self._teller.message_count
+        return answer
+
+    def _verify(self, message: RequestVerification) -> Verification:
+        if message.corrected_count > len(self._key):
+            raise MalformedMessage(f"corrected_count {message.corrected_count} is over the {len(self._key)} key bits")
+        self._account.corrected_count = message.corrected_count
+        bits = self._account.verification_bits = self._account.order.parameters.verification_bits
+        # Drawn only now that Bob's string is fixed: the bound on the hash is over this choice.
+        seed = pack(self._randomness.bits(8 * seed_bytes(bits)))
+        return Verification(seed, universal_hash(pack(self._key), len(self._key), seed, bits))
+
+    def _amplify(self, message: Amplify) -> Amplification:
+        order = self._account.order
+        length_bits = self._account.secret_bits()
+        seed = self._randomness.bits(seed_bit_count(len(self._key), length_bits))
+        secret = pack(toeplitz_hash(self._key, seed, length_bits))
+        self._block = Block(order.block_id, order.link, order.owner, length_bits, secret)
+        self._key, self._teller = np.zeros(0, np.uint8), None
+        return Amplification(length_bits, pack(seed))
+
+    def _finish(self, message: Finish) -> Finished:
+        digest, content = self._transcript.digest(), self._transcript.content()
+        self._account.transcripts_agree = compare_digest(message.transcript_digest, digest)
+        if not (self._account.transcripts_agree and self._authenticator.verify("bob", content, message.tag)):
+            raise RoundFailed("authentication failed: Bob's tag does not fit Alice's transcript")
+        self._keep(self._block)
+        return Finished(digest, self._authenticator.tag("alice", content))
+
+    def _abort_round(self, message: AbortRound) -> AbortNoted:
+        digest = self._transcript.digest()
+        agree = compare_digest(message.transcript_digest, digest)
+        if self._account:
+            self._account.transcripts_agree = agree
+        self.abort(f"Bob aborted: {message.reason}")
+        if self.report and self.report.outcome == "aborted":
+            self.report = replace(self.report, transcripts_agree=agree)
+        return AbortNoted(digest)
+
+
+# The protocol: in which stage which message is legal, the step it takes, the stage after it, and what its time is
+# put down to. A missing row is the illegal message. AbortRound is legal always.
+_STEPS = {
+    (Stage.START, StartRound): (Alice._start_round, Stage.PREPARATION, "start"),
+    (Stage.PREPARATION, PrepareFrame): (Alice._prepare_frame, Stage.DETECTIONS, "transmission"),
+    (Stage.DETECTIONS, AnnounceDetections): (Alice._announce_matches, Stage.PREPARATION, "sifting"),
+    (Stage.PREPARATION, DiscloseSample): (Alice._disclose_sample, Stage.RECONCILIATION, "estimation"),
+    (Stage.RECONCILIATION, StartPass): (Alice._start_pass, Stage.RECONCILIATION, "reconciliation"),
+    (Stage.RECONCILIATION, AskParities): (Alice._ask_parities, Stage.RECONCILIATION, "reconciliation"),
+    (Stage.RECONCILIATION, RequestVerification): (Alice._verify, Stage.AMPLIFICATION, "verification"),
+    (Stage.AMPLIFICATION, Amplify): (Alice._amplify, Stage.FINISH, "amplification"),
+    (Stage.FINISH, Finish): (Alice._finish, Stage.OVER, "authentication"),
+}

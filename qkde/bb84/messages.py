@@ -1,0 +1,218 @@
+"""The messages between Bob and Alice, and their one encoding: a MessagePack array, the name first, then the fields in
+order.
+
+Bits travel packed. The encoding is canonical (`encode(decode(data)) == data`), so that both ends can hash what they
+understood and know that they hashed what was sent.
+"""
+
+from collections.abc import Callable
+from dataclasses import astuple, dataclass, field, fields
+from typing import Any
+from uuid import UUID
+
+import msgpack
+
+from qkde.bb84.errors import InvalidParameter, MalformedMessage
+from qkde.bb84.parameters import RoundParameters
+
+
+@dataclass(frozen=True)
+class StartRound:
+    """Bob's order for a round: its id (a UUID, also the block's), the link, the KME that will own the block."""
+
+    block_id: str
+    link: str
+    owner: str
+    parameters: RoundParameters
+
+
+@dataclass(frozen=True)
+class RoundStarted:
+    block_id: str
+
+
+@dataclass(frozen=True)
+class PrepareFrame:
+    frame: int
+
+
+@dataclass(frozen=True)
+class FramePrepared:
+    frame: int
+
+
+@dataclass(frozen=True)
+class AnnounceDetections:
+    """Bob speaks first: the click mask of all pulses, and his bases of those that clicked."""
+
+    frame: int
+    clicks: bytes
+    bases: bytes
+
+
+@dataclass(frozen=True)
+class AnnounceMatches:
+    """1 for each detected pulse that Alice prepared in Bob's basis."""
+
+    frame: int
+    matches: bytes
+
+
+@dataclass(frozen=True)
+class DiscloseSample:
+    """Bob's bits of the test basis, all of them."""
+
+    bits: bytes
+
+
+@dataclass(frozen=True)
+class SampleDisclosed:
+    """Alice's bits of the test basis."""
+
+    bits: bytes
+
+
+@dataclass(frozen=True)
+class StartPass:
+    """A Cascade pass over the frame, or (half_frame, one block) over a random half of it."""
+
+    pass_index: int
+    block_count: int
+    half_frame: bool
+    seed: bytes
+
+
+@dataclass(frozen=True)
+class AskParities:
+    """Node numbers of an open pass (see `parity_tree`), 4 bytes each, little endian."""
+
+    pass_index: int
+    nodes: bytes
+
+
+@dataclass(frozen=True)
+class Parities:
+    bits: bytes
+
+
+@dataclass(frozen=True)
+class RequestVerification:
+    """Bob's string is fixed now. `corrected_count` only feeds the reports."""
+
+    corrected_count: int
+
+
+@dataclass(frozen=True)
+class Verification:
+    seed: bytes
+    hash: bytes
+
+
+@dataclass(frozen=True)
+class Amplify:
+    """Bob's hash is the same."""
+
+
+@dataclass(frozen=True)
+class Amplification:
+    length_bits: int
+    seed: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Finish:
+    """Bob has kept the block; his tag over the transcript so far."""
+
+    transcript_digest: bytes
+    tag: bytes
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Alice has kept the block; her tag over the same transcript."""
+
+    transcript_digest: bytes
+    tag: bytes
+
+
+@dataclass(frozen=True)
+class AbortRound:
+    """Bob ends the round. The digest lets Alice say whether the two ends had seen the same messages."""
+
+    reason: str
+    transcript_digest: bytes
+
+
+@dataclass(frozen=True)
+class AbortNoted:
+    transcript_digest: bytes
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Alice's answer to anything that ends the round on her side."""
+
+    reason: str
+    transcript_digest: bytes
+
+
+_KINDS = (
+    StartRound, RoundStarted, PrepareFrame, FramePrepared, AnnounceDetections, AnnounceMatches, DiscloseSample,
+    SampleDisclosed, StartPass, AskParities, Parities, RequestVerification, Verification, Amplify, Amplification,
+    Finish, Finished, AbortRound, AbortNoted, Refused,
+)  # fmt: skip
+Message = (
+    StartRound | RoundStarted | PrepareFrame | FramePrepared | AnnounceDetections | AnnounceMatches
+    | DiscloseSample | SampleDisclosed | StartPass | AskParities | Parities | RequestVerification | Verification
+    | Amplify | Amplification | Finish | Finished | AbortRound | AbortNoted | Refused
+)  # fmt: skip
+MESSAGE_KINDS: dict[str, type] = {kind.__name__: kind for kind in _KINDS}
+_MAX_TEXT = 500
+
+
+def encode(message: Message) -> bytes:
+    """One message as bytes."""
+    values = [getattr(message, item.name) for item in fields(message)]
+    plain = [list(astuple(value)) if isinstance(value, RoundParameters) else value for value in values]
+    return msgpack.packb([type(message).__name__, *plain], use_bin_type=True)
+
+
+def decode(data: bytes) -> Message:
+    """The message that `data` encodes; MalformedMessage for anything that is not exactly one, canonically encoded."""
+    try:
+        name, *values = msgpack.unpackb(data, raw=False)
+        kind = MESSAGE_KINDS[name]
+        message = kind(*(_checked(item, value) for item, value in zip(fields(kind), values, strict=True)))
+    except MalformedMessage:
+        raise
+    except InvalidParameter as error:
+        raise MalformedMessage(str(error)) from None
+    except Exception:  # whatever a hostile byte string makes of the decoder; its text may quote the content
+        raise MalformedMessage("not a message of this protocol") from None
+    if encode(message) != data:
+        raise MalformedMessage("a message in another than the canonical encoding")
+    return message
+
+
+def _checked(item: Any, value: Any) -> Any:
+    if item.type is RoundParameters:
+        return RoundParameters(*value)
+    if type(value) is not item.type or not _RULES[item.type](value):
+        raise MalformedMessage(f"{item.name} must be {_EXPECTED[item.type]}")
+    if item.name == "block_id" and str(UUID(value)) != value:
+        raise MalformedMessage("block_id must be a UUID in lower case")
+    return value
+
+
+_RULES: dict[type, Callable[[Any], bool]] = {
+    int: lambda value: 0 <= value < 2**32,
+    bool: lambda value: True,
+    bytes: lambda value: True,
+    str: lambda value: 0 < len(value) <= _MAX_TEXT,
+}
+_EXPECTED = {
+    int: "an integer from 0 to 2^32 − 1",
+    bool: "true or false",
+    bytes: "bytes",
+    str: f"a text of 1 to {_MAX_TEXT} characters",
+}

@@ -1,0 +1,56 @@
+"""What a round tells the world: counts and rates, never a bit of key. And the block, which is all key."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Block:
+    """One round's secret bits: `length_bits` of them, a multiple of 8, packed."""
+
+    block_id: str
+    link: str
+    owner: str
+    length_bits: int
+    bits: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class RoundReport:
+    """A round as one end saw it. Rates are fractions, None where undefined; `*_bits` are counts of bits.
+
+    `qber` is over all disclosed and corrected bits and only for people; the security of the key rests on `qber_test`,
+    which is compared with the tolerance, and on `phase_error_bound` = tolerance + sampling deviation.
+    `disclosed_bits` = sample + counted leakage + verification hash. `transcripts_agree` is None while nobody compared.
+    """
+
+    block_id: str
+    link: str
+    owner: str
+    outcome: str
+    abort_reason: str | None
+    pulses: int
+    detected_pulses: int
+    sifted_bits: int
+    sample_bits: int
+    qber: float | None
+    qber_interval: tuple[float, float] | None
+    qber_test: float | None
+    qber_key: float | None
+    phase_error_bound: float | None
+    disclosed_bits: int
+    leak_alice: int
+    leak_both: int
+    reconciliation_efficiency: float | None
+    reconciliation_messages: int
+    secret_bits: int
+    secret_bits_per_pulse: float
+    transcripts_agree: bool | None
+    elapsed_s: float
+    stages: Mapping[str, float]
+    parameters: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as an object of plain JSON types."""
+        return asdict(self)
