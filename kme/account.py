@@ -1,7 +1,7 @@
 """Where every secret bit of a site is (design, invariant 7): what came in is what is there, was delivered, or is gone.
 
 Each Redis script moves bits from one entry to another in the step in which it moves them in fact, so that the entries
-add up at every moment. `reserved` is the part of the remainder that Postgres has recorded as cut and that is on its way.
+add up at every moment. `reserved` is the part of the remainder that Postgres has recorded as cut and is on its way.
 """
 
 from __future__ import annotations

@@ -35,8 +35,12 @@ from mutual_tls.client import Peer, PeerError, Refused
 log = logging.getLogger(__name__)
 
 
+class BatchRefused(Unavailable):
+    """The peer refused a batch for good, and its bits are burned. Another may succeed, once the cause is gone."""
+
+
 def lay(block: Block, connection: Connection, size_bits: int, count: int, new_id: Callable[[], UUID] = uuid4) -> Batch:
-    """A batch at the block's cursor, of as many keys as asked for and as there is room. Key ids are random, not derived."""
+    """A batch at the block's cursor: as many keys as asked for, or as there is room for. Key ids are random UUID4."""
     count = min(count, block.uncut_bits // size_bits)
     return Batch(
         batch_id=new_id(),
@@ -70,7 +74,7 @@ def refusal(batch: Batch, block: Block, connection: Connection, sender_kme_id: s
 
 
 class BatchOwner:
-    """The side that cuts: only the KME that asked for a block may (design: the two ends can't allocate the same bits)."""
+    """The side that cuts. Only the KME that asked for a block does: the two ends can never allocate the same bits."""
 
     def __init__(self, settings: KmeSettings, records: BlockRecords, cutter: Cutter, catalogue: Catalogue) -> None:
         self._settings = settings
@@ -96,7 +100,7 @@ class BatchOwner:
             if batch is None:
                 break
             if self.drive(batch, peer) == "refused":
-                raise Unavailable(f"{link.peer_kme_id} refused a batch of keys; its bits are burned")
+                raise BatchRefused(f"{link.peer_kme_id} refused a batch of keys; its bits are burned")
             filled_count += len(batch.key_ids)
         return filled_count
 
@@ -133,7 +137,9 @@ class BatchOwner:
         # Settled first: were its bits burned first, a redrive could still be committed by the peer.
         self._records.settle(batch.batch_id, "refused", reason)
         self._cutter.burn(batch)
-        log.warning("batch %s was refused and its %d bits are burned: %s", batch.batch_id, batch.end_bits - batch.offset_bits, reason)
+        log.warning(
+            "batch %s of %d keys was refused, its bits are burned: %s", batch.batch_id, len(batch.key_ids), reason
+        )
         return "refused"
 
     def _introduce(self, batch: Batch, peer: Peer) -> None:
@@ -156,7 +162,7 @@ class BatchPeer:
         self._catalogue = catalogue
 
     def commit(self, sender_kme_id: str, batch: Batch) -> None:
-        """Makes the keys deliverable to the slave. Raises NotHere for a connection to be told first, Conflict for good."""
+        """Makes the keys deliverable to the slave. Raises NotHere until the connection is told, Conflict for good."""
         connection = self._catalogue.by_id(batch.connection_id)
         if connection is None:
             raise NotHere(f"connection {batch.connection_id} is not known at {self._settings.kme_id}")

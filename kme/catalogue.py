@@ -11,7 +11,7 @@ from kme.records import Records
 
 
 class Catalogue:
-    """SAEs and connections are never changed once registered, so what was found stays true; what was not is looked up."""
+    """SAEs and connections never change once registered, so what was found stays true; what was not is looked up."""
 
     def __init__(self, records: Records) -> None:
         self._records = records

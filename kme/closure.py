@@ -18,12 +18,12 @@ class Closure:
         self._keystore = keystore
 
     def ask(self, block: Block, peer: Peer) -> None:
-        """The owner's side, for a block that is `closing`. The peer goes first: until it has, the question is repeated."""
+        """The owner's side, for a block that is `closing`. The peer goes first; until it has, this is repeated."""
         peer.request("POST", f"/v1/blocks/{block.block_id}/closure")
         self._close(block)
 
     def answer(self, sender_kme_id: str, block_id: UUID) -> None:
-        """The peer's side. A block that has not come yet is closed too: a tombstone, so that a late hand-off is dropped."""
+        """The peer's side. A block that has not come yet is closed too: a late hand-off is then dropped."""
         link = self._settings.link_to(sender_kme_id)
         if link is None:
             raise Conflict(f"{sender_kme_id} is not at the other end of a link of {self._settings.kme_id}")

@@ -12,12 +12,12 @@ from uuid import UUID
 
 from kme.block_records import BlockRecords
 from kme.cutting import Cutter
-from kme.errors import Conflict, KmeError, NotHere
+from kme.errors import Conflict, NotHere
 from kme.model import CONFIRMATION_BITS, Block, KmeSettings
 from mutual_tls.client import Peer, Refused
 
 
-class Mismatch(KmeError):
+class Mismatch(Conflict):
     """The two KMEs do not hold the same block, and never will."""
 
 
@@ -45,7 +45,7 @@ class Confirmation:
             if refused.status in (400, 409):
                 raise Mismatch(f"the peer does not confirm it: {refused.message}") from refused
             raise
-        if not isinstance(reply, dict) or not hmac.compare_digest(str(reply.get("tag")).encode(), peer_tag.hex().encode()):
+        if not isinstance(reply, dict) or reply.get("tag") != peer_tag.hex():
             raise Mismatch("the peer's tag is wrong: it holds another block under this id")
         self._finish(block)
 
@@ -60,10 +60,7 @@ class Confirmation:
             raise Conflict(f"block {block_id} is known on link {block.link} with {block.length_bits} bits here")
         if block.state in ("closing", "closed"):
             raise Conflict(f"block {block_id} is closed")
-        try:
-            expected_tag, peer_tag = self._tags(block)
-        except Mismatch as mismatch:
-            raise Conflict(mismatch.message) from None
+        expected_tag, peer_tag = self._tags(block)
         if not hmac.compare_digest(expected_tag, owner_tag):
             raise Conflict(f"block {block_id}: the tag does not fit the bits that are here")
         self._records.set_tags(block_id, expected_tag, peer_tag)
@@ -87,5 +84,5 @@ class Confirmation:
 
     def _finish(self, block: Block) -> None:
         if self._cutter.burn_head(block.block_id) == "gone":
-            raise Conflict(f"the bits of block {block.block_id} are lost at {self._settings.kme_id}")
+            raise Mismatch(f"the bits of block {block.block_id} are lost at {self._settings.kme_id}")
         self._records.set_confirmed(block.block_id)

@@ -21,7 +21,7 @@ class Cutter:
         self._keywrap = keywrap
 
     def head(self, block_id: UUID) -> bytes | None:
-        """A block's confirmation key, its first 256 bits; None where the block is not here or something was cut before."""
+        """A block's confirmation key, its first 256 bits; None where it is not here or something was cut before."""
         stored = self._keystore.block(block_id)
         if stored is None or stored.version > 0:
             return None

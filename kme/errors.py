@@ -39,7 +39,7 @@ class TooFewKeys(Unavailable):
 
     def __init__(self, wanted_count: int, available_count: int) -> None:
         super().__init__(
-            f"too few keys: {wanted_count} asked for, {available_count} available; nothing was delivered, try again later",
+            f"too few keys: {wanted_count} asked for, {available_count} available; none was delivered, try again later",
             {"available_key_count": available_count},
         )
         self.available_count = available_count

@@ -48,7 +48,9 @@ class Intake:
         if not 1 <= length_bits <= MAX_BLOCK_BITS:
             raise BadRequest(f"length_bits: expected 1..{MAX_BLOCK_BITS}, got {length_bits}")
         if len(bits) != (length_bits + 7) // 8:
-            raise BadRequest(f"the body has {len(bits)} bytes: expected {(length_bits + 7) // 8} for {length_bits} bits")
+            raise BadRequest(
+                f"the body has {len(bits)} bytes: expected {(length_bits + 7) // 8} for {length_bits} bits"
+            )
         if length_bits % 8 and bits[-1] & (0xFF >> length_bits % 8):
             raise BadRequest("the body's last byte is not filled with zeros")
 

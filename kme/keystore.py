@@ -2,9 +2,9 @@
 
 Layout, with 16-byte binary UUIDs inside values:
 `block:{id}` hash bits, version, uncut_bits · `cuts:{id}` hash of a block's cuts: id → range and digest ·
-`pool:{connection}:{size}` list of key id | wrapped key · `keys:{connection}` hash key id → wrapped key, at the slave's KME ·
-`entitlement` hash key id → connection, kept after delivery · `blocks` set of every block id ever seen ·
-`account` hash · `audit` stream · `wanted` hash link → bits that callers missed · `kek` fingerprint.
+`pool:{connection}:{size}` list of key id | wrapped key, at the master's KME · `keys:{connection}` hash key id → wrapped
+key, at the slave's · `entitlement` hash key id → connection, kept after delivery · `blocks` set of all block ids ever
+seen · `account` hash · `audit` stream · `wanted` hash link → bits that callers missed · `kek` fingerprint.
 There is no EXPIRE anywhere: what Redis removes by itself would be missing in the account.
 """
 
@@ -37,7 +37,7 @@ class StoredBlock:
 
 @dataclass(frozen=True)
 class Cut:
-    """What `cut.lua` does in one step. `use` is `pool`, `slave` or `burned`; `keys` are pairs of key id and wrapped key."""
+    """What `cut.lua` does in one step. `use`: `pool`, `slave` or `burned`; `keys`: pairs of key id and wrapped key."""
 
     cut_id: bytes
     block_id: UUID
@@ -64,7 +64,9 @@ class KeyStore:
             retry=Retry(NoBackoff(), 0),
         )
         names = ("store_block", "cut", "take_keys", "fetch_keys", "close_block")
-        self._scripts = {name: self._redis.register_script((scripts / f"{name}.lua").read_text("utf-8")) for name in names}
+        self._scripts = {
+            name: self._redis.register_script((scripts / f"{name}.lua").read_text("utf-8")) for name in names
+        }
 
     def check(self) -> None:
         with _answering():

@@ -41,9 +41,12 @@ class KeyWrap:
 
     def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
         """Raises Unavailable where it was wrapped under another KEK, belongs elsewhere, or was changed."""
-        fingerprint, nonce = wrapped[:_FINGERPRINT_BYTES], wrapped[_FINGERPRINT_BYTES : _FINGERPRINT_BYTES + _NONCE_BYTES]
+        fingerprint, nonce = (
+            wrapped[:_FINGERPRINT_BYTES],
+            wrapped[_FINGERPRINT_BYTES : _FINGERPRINT_BYTES + _NONCE_BYTES],
+        )
         if fingerprint != self.fingerprint:
-            raise Unavailable("the key store was encrypted under another key-encryption key: give this KME the one it had")
+            raise Unavailable("this was encrypted under another key-encryption key: give this KME the one it had")
         try:
             return self._cipher.decrypt(nonce, wrapped[_FINGERPRINT_BYTES + _NONCE_BYTES :], context)
         except (InvalidTag, ValueError):
@@ -59,7 +62,7 @@ def key_context(key_id: UUID, connection_id: UUID) -> bytes:
 
 
 def block_context(block_id: UUID, version: int) -> bytes:
-    """The version is in it, so that an earlier state of a block, with bits that were cut since, can't pass for a later."""
+    """With the version in it, an earlier state of a block, with bits cut since, can't pass for a later one."""
     return b"block|" + block_id.bytes + version.to_bytes(8)
 
 

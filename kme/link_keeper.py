@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Callable
 from uuid import UUID
 
-from kme.batches import BatchOwner
+from kme.batches import BatchOwner, BatchRefused
 from kme.block_records import BlockRecords
 from kme.catalogue import Catalogue
 from kme.closure import Closure
 from kme.confirmation import Confirmation, Mismatch
 from kme.errors import KmeError
 from kme.keystore import KeyStore
-from kme.model import Connection, KmeSettings, Link
+from kme.model import Block, Connection, KmeSettings, Link
 from kme.planning import BackOff, Need, Watermarks, fair_shares
 from kme.rounds import Rounds
 from mutual_tls.client import Peer, PeerError, Refused
@@ -72,7 +72,7 @@ class LinkKeeper:
 
     def _confirm(self) -> None:
         now_s = self._clock()
-        waiting = self._records.blocks_of(self._settings.kme_id, self.link.name, "received")
+        waiting = self._blocks("received")
         self._first_seen_s = {one.block_id: self._first_seen_s.get(one.block_id, now_s) for one in waiting}
         for block in waiting:
             try:
@@ -94,26 +94,61 @@ class LinkKeeper:
         self._batches.redrive(self.link, self._peer)
 
     def _fill(self) -> None:
-        needs = self._needs()
-        shares = fair_shares(needs, self._uncut_bits("confirmed"))
-        try:
-            for need, share in zip(needs, shares, strict=True):
-                if share:
-                    self._fill_one(need.connection, share)
-        finally:
-            self._order(sum(need.bits for need in needs) - self._filled_bits(needs))
-
-    def _fill_one(self, connection: Connection, count: int) -> None:
-        back_off = self._refused.setdefault(connection.connection_id, BackOff(0.5, 30.0))
-        if back_off.over(self._clock()):
-            try:
-                self._batches.fill(connection, self.link, self._peer, connection.key_size_bits, count)
-                back_off.succeeded()
-            except KmeError:
-                # Each refusal burns a batch: don't burn a block in a row.
-                back_off.failed(self._clock())
-                raise
+        connections = self._own_connections()
+        needs = self._needs(connections)
+        supply_bits = self._order_what_is_short(connections, needs)
+        refused: BatchRefused | None = None
+        for need, share in zip(needs, fair_shares(needs, supply_bits), strict=True):
+            back_off = self._refused.setdefault(need.connection.connection_id, BackOff(0.5, 30.0))
+            if share and back_off.over(self._clock()):
+                try:
+                    self._batches.fill(need.connection, self.link, self._peer, need.connection.key_size_bits, share)
+                    back_off.succeeded()
+                except BatchRefused as error:
+                    # Each refusal burns a batch: this pool has to wait, so that it does not burn whole blocks.
+                    back_off.failed(self._clock())
+                    refused = error
+        if refused:
+            raise refused
 
     def _own_connections(self) -> list[Connection]:
         ends = (self._settings.kme_id, self.link.peer_kme_id)
         return [one for one in self._catalogue.refresh() if (one.source_kme_id, one.target_kme_id) == ends]
+
+    def _needs(self, connections: list[Connection]) -> list[Need]:
+        pending: Counter[tuple[UUID, int]] = Counter()
+        for batch in self._records.unsettled(self.link.name):
+            pending[batch.connection_id, batch.key_size_bits] += len(batch.key_ids)
+        needs = []
+        for one in connections:
+            stored_count = self._keystore.stored_key_count(one.connection_id, one.key_size_bits)
+            needs.append(self._watermarks.need(one, stored_count, pending[one.connection_id, one.key_size_bits]))
+        return [need for need in needs if need]
+
+    def _order_what_is_short(self, connections: list[Connection], needs: list[Need]) -> int:
+        """Orders a round where the blocks at hand can't fill the pools and leave the reserve; the bits to cut now."""
+        if not connections:
+            return 0
+        # The rest of a block that is too short for a key of some connection is no supply for that one.
+        largest_bits = max(one.key_size_bits for one in connections)
+        coming = self._blocks("arriving") + self._blocks("received")
+        confirmed = [one for one in self._blocks("confirmed") if one.uncut_bits >= largest_bits]
+        wanted_bits = self._keystore.wanted_bits(self.link.name)
+        demand_bits = sum(need.bits for need in needs) + self._settings.reserve_bits + wanted_bits
+        supply_bits = sum(one.uncut_bits for one in confirmed)
+        if supply_bits + sum(one.length_bits for one in coming) < demand_bits:
+            self._rounds.order()
+        elif wanted_bits and supply_bits >= demand_bits:
+            self._keystore.has_enough(self.link.name)
+        return supply_bits
+
+    def _blocks(self, state: str) -> list[Block]:
+        return self._records.blocks_of(self._settings.kme_id, self.link.name, state)
+
+    def _close(self) -> None:
+        connections = self._own_connections()
+        if connections:
+            smallest_bits = min(one.key_size_bits for one in connections)
+            self._records.start_closing(self._settings.kme_id, self.link.name, smallest_bits)
+        for block in self._blocks("closing"):
+            self._closure.ask(block, self._peer)

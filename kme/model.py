@@ -40,10 +40,10 @@ class KmeSettings:
     site: str
     qkde_id: str
     links: tuple[Link, ...]
-    low_watermark: float = 0.5  # of a pool's max_key_count: below it, filling starts, and goes on until the pool is full
+    low_watermark: float = 0.5  # of max_key_count: below it, filling a pool starts, and goes on until it is full
     reserve_bits: int = 16_384  # kept uncut on each link for sizes other than a connection's own
     max_batch_key_count: int = 1_000
-    on_demand_limit: int = 4  # requests of one worker that may wait for the peer at once: two KMEs can't starve each other
+    on_demand_limit: int = 4  # requests of one worker that may wait for the peer at once, so that others are served
     order_timeout_s: float = 90.0
     unconfirmed_after_s: float = 60.0
 
@@ -56,7 +56,7 @@ class KmeSettings:
 
 @dataclass(frozen=True)
 class Connection:
-    """A master SAE at its source KME and a slave SAE at its target KME, who may share keys. `qos` as ETSI GS QKD 004."""
+    """A master SAE at its source KME and a slave SAE at its target KME, who may share keys. `qos`: ETSI GS QKD 004."""
 
     source_kme_id: str
     target_kme_id: str
@@ -95,7 +95,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Batch:
-    """Keys cut side by side from one block, for one connection: `key_ids[i]` lies at `offset_bits + i * key_size_bits`."""
+    """Keys cut side by side from one block for one connection; `key_ids[i]` is at `offset_bits + i * key_size_bits`."""
 
     batch_id: UUID
     block_id: UUID

@@ -11,7 +11,7 @@ from kme.model import Connection
 
 @dataclass(frozen=True)
 class Need:
-    """A pool that is to be filled: `missing_count` more keys of the connection's size bring it to its high watermark."""
+    """A pool that is to be filled: `missing_count` keys of the connection's size bring it to its high watermark."""
 
     connection: Connection
     missing_count: int
@@ -40,7 +40,7 @@ class Watermarks:
 
 
 def fair_shares(needs: Sequence[Need], supply_bits: int) -> list[int]:
-    """How many keys each need gets from a supply that may be too small: equal bits each, what one leaves to the others."""
+    """How many keys each need gets from a supply that may be too small: equal bits, what one leaves to the others."""
     shares = [0] * len(needs)
     waiting = sorted(range(len(needs)), key=lambda i: needs[i].bits)
     while waiting:

@@ -70,7 +70,9 @@ class Registration:
         """The KME at the other end of a connection that ends here, between SAEs that can be served."""
         here, ends = self._settings.kme_id, (connection.source_kme_id, connection.target_kme_id)
         if here not in ends:
-            raise BadRequest(f"source_KME_ID, target_KME_ID: expected one of them to be {here}, got {ends[0]}, {ends[1]}")
+            raise BadRequest(
+                f"source_KME_ID, target_KME_ID: expected one of them to be {here}, got {ends[0]}, {ends[1]}"
+            )
         if ends[0] == ends[1]:
             raise BadRequest(f"target_KME_ID: expected another KME than {here}; SAEs of one KME can't be connected yet")
         is_source = here == connection.source_kme_id

@@ -29,7 +29,8 @@ class RoundReports:
     def add(self, block_id: UUID, link: str, report: dict[str, Any]) -> None:
         with self._database.transaction() as sql:
             sql.execute(
-                "INSERT INTO round_report (block_id, link, outcome, report) VALUES (%s, %s, %s, %s) RETURNING report_id",
+                "INSERT INTO round_report (block_id, link, outcome, report) VALUES (%s, %s, %s, %s)"
+                " RETURNING report_id",
                 (block_id, link, str(report.get("outcome")), Json(report)),
             )
             newest = sql.fetchone()["report_id"]

@@ -10,6 +10,14 @@ from kme.errors import BadRequest
 
 _DIGITS = re.compile(r"-?[0-9]{1,18}")
 _MAX_INTEGER = 10**18
+_KINDS = {
+    bool: "a boolean",
+    str: "a string",
+    int: "an integer",
+    float: "a fraction",
+    list: "an array",
+    dict: "an object",
+}
 
 
 def object_in(body: bytes) -> dict[str, Any]:
@@ -69,7 +77,8 @@ def integer(members: dict[str, Any], name: str, low: int, high: int, default: in
     if isinstance(value, bool) or not isinstance(value, int):
         raise BadRequest(f"{name}: expected an integer, got {_kind(value)}")
     if not low <= value <= high:
-        raise BadRequest(f"{name}: expected {low}..{high}, got {value if abs(value) < _MAX_INTEGER else 'a huge number'}")
+        shown = value if abs(value) < _MAX_INTEGER else "a huge number"
+        raise BadRequest(f"{name}: expected {low}..{high}, got {shown}")
     return value
 
 
@@ -95,9 +104,10 @@ def _no_constant(name: str) -> Any:
 
 def _position(error: ValueError) -> str:
     # The decoder's own message may quote the body.
-    return f"at line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else "a number is too long"
+    if isinstance(error, json.JSONDecodeError):
+        return f"at line {error.lineno}, column {error.colno}"
+    return "a number is too long"
 
 
 def _kind(value: Any) -> str:
-    kinds = {bool: "a boolean", str: "a string", int: "an integer", float: "a fraction", list: "an array", dict: "an object"}
-    return kinds.get(type(value), "null")
+    return _KINDS.get(type(value), "null")

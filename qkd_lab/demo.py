@@ -40,6 +40,7 @@ class Demo:
         self.connection: Connection = topology.connections[0]
         sites = [topology.site_of_sae(sae) for sae in (self.connection.master, self.connection.slave)]
         self.kmes = [site.kme_id for site in sites]
+        self._qkde = sites[0].qkde_id
         self.link = next(link.name for link in topology.links if link.joins(sites[0].name, sites[1].name))
         master = self.operator.lab.identity(self.connection.master)
         address = self.operator.endpoints[self.kmes[0]].removeprefix("https://")
@@ -123,7 +124,8 @@ class Demo:
         self.figures.append(f"QBER {when}: {shown}")
 
     def _reports(self) -> list[dict[str, Any]]:
-        return self.operator.call(self.kmes[0], "GET", "/v1/status").get("reports", [])
+        """The latest rounds that the master's site ordered, oldest first."""
+        return self.operator.call(self._qkde, "GET", "/v1/reports")
 
     def _physics(self) -> dict[str, Any]:
         return self.operator.call(f"qlink-{self.link}", "GET", "/v1/physics")

@@ -10,12 +10,13 @@ from qkd_lab.operator_calls import Operator
 
 
 def gather(operator: Operator) -> dict[str, Any]:
-    """`{"processes", "endpoints", "pools", "links", "reports"}`; what is wrong with a process is its `health`."""
+    """Processes (what is wrong with one is its `health`), endpoints, pools, accounts, links, the latest reports."""
     supervised = operator.lab.read_state().get("processes", {})
     names = [process.name for process in operator.processes]
     with ThreadPoolExecutor(8) as pool:
         health = dict(zip(names, pool.map(operator.health, names), strict=True))
-    found: dict[str, Any] = {"processes": {}, "endpoints": operator.endpoints, "pools": [], "links": {}, "reports": []}
+    found: dict[str, Any] = {"processes": {}, "endpoints": operator.endpoints}
+    found |= {"pools": [], "accounts": {}, "links": {}, "reports": []}
     for name, child in supervised.items():
         well = "ok" if child["state"] == "ready" else child["state"]
         found["processes"][name] = {"health": health.get(name, well), **child}
@@ -25,16 +26,22 @@ def gather(operator: Operator) -> dict[str, Any]:
         if health[process.name] != "ok":
             continue
         if process.kind == "kme":
-            status = _ask(operator, process.name, "/v1/status")
-            found["pools"] += status.get("connections", [])
-            found["reports"] += status.get("reports", [])
+            status = _ask(operator, process.name, "/v1/status", {})
+            found["pools"] += status.get("pools", [])
+            found["accounts"][process.name] = status.get("account", {})
+        elif process.kind == "qkde":
+            # Both ends of a link report the same round.
+            known = {report["block_id"] for report in found["reports"]}
+            reports = _ask(operator, process.name, "/v1/reports", [])
+            found["reports"] += [report for report in reports if report["block_id"] not in known]
         elif process.kind == "qlink":
-            found["links"][process.name.removeprefix("qlink-")] = _ask(operator, process.name, "/v1/physics")
+            found["links"][process.name.removeprefix("qlink-")] = _ask(operator, process.name, "/v1/physics", {})
     return found
 
 
-def _ask(operator: Operator, process: str, path: str) -> dict[str, Any]:
+def _ask(operator: Operator, process: str, path: str, otherwise: Any) -> Any:
+    """What a process answers; one that stopped meanwhile shows as unhealthy the next time."""
     try:
         return operator.call(process, "GET", path)
     except LabError:
-        return {}
+        return otherwise

@@ -96,8 +96,8 @@ def _show(found: dict[str, Any]) -> None:
     console.print(table)
     table = Table("connection", "keys", "of", "bits", title="pools", title_justify="left")
     for pool in found["pools"]:
-        counts = pool.get("stored_key_count"), pool.get("max_key_count"), pool.get("key_size")
-        table.add_row(f"{pool.get('master_SAE_ID')} → {pool.get('slave_SAE_ID')}", *map(_text, counts))
+        counts = pool.get("stored_key_count"), pool.get("high_watermark"), pool.get("key_size_bits")
+        table.add_row(f"{pool.get('master_sae_id')} → {pool.get('slave_sae_id')}", *map(_text, counts))
     console.print(table)
     table = Table("link", "loss", "depolarizing", "Eve", "pulses", "pulses/s", title="links", title_justify="left")
     for name, link in found["links"].items():

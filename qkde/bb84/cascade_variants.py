@@ -35,7 +35,7 @@ VARIANTS = {
         CascadeVariant(
             name="efficient",
             source="Martinez-Mateo, Pacher, Peev, Ciurana, Martin 2015, option 8, without rounding to powers of two",
-            block_sizes=((1, 1), (76, 0.5), (4096, 0)),
+            block_sizes=((0.8, 1), (50, 0.5), (4096, 0)),
             sub_block_reuse=True,
             closing_passes=16,
         ),

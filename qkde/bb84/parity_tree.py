@@ -8,7 +8,7 @@ A node with s leaves from leaf x on has the number 2x + s. s is the lowest set b
 halves are number ∓ s/2, its parent is (number ^ s) | 2s, and no two nodes of a pass share a number.
 """
 
-from hashlib import shake_256
+from hashlib import shake_128
 
 import numpy as np
 
@@ -46,30 +46,31 @@ def shuffled_order(size: int, seed: bytes) -> np.ndarray:
     """A permutation of range(size) that both ends derive from a public seed of a pass.
 
     Odd multiplications and xor-shifts modulo a power of two, as in the finaliser of MurmurHash3, with constants from
-    SHAKE-256: a bijection without memory traffic, twice as fast as a Fisher–Yates shuffle, and the same in every
+    SHAKE-128: a bijection without memory traffic, twice as fast as a Fisher–Yates shuffle, and the same in every
     language and NumPy version. Numbers ≥ size are dropped.
     """
     width = max(1, (size - 1).bit_length())
     mask, shift = np.uint32((1 << width) - 1), np.uint32((width + 1) // 2)
-    constants = np.frombuffer(shake_256(b"order" + seed).digest(32), "<u4")
-    rounds = list(zip(constants[0::2] | np.uint32(1), constants[1::2], strict=True))
+    offset, *factors = np.frombuffer(shake_128(b"order" + seed).digest(16), "<u4")
+    counter = np.arange(min(_CHUNK, 1 << width), dtype=np.uint32) + offset
+    numbers, shifted = np.empty_like(counter), np.empty_like(counter)
     order, filled = np.empty(size, np.int64), 0
     for begin in range(0, 1 << width, _CHUNK):
-        numbers = np.arange(begin, min(begin + _CHUNK, 1 << width), dtype=np.uint32)
-        for factor, offset in rounds:
-            numbers *= factor
-            numbers += offset
-            numbers &= mask
-            numbers ^= numbers >> shift
-        numbers = numbers[numbers < size]
-        order[filled : filled + len(numbers)] = numbers
-        filled += len(numbers)
+        np.add(counter, np.uint32(begin), out=numbers)
+        for factor in factors:
+            np.multiply(numbers, factor | np.uint32(1), out=numbers)
+            np.bitwise_and(numbers, mask, out=numbers)
+            np.right_shift(numbers, shift, out=shifted)
+            np.bitwise_xor(numbers, shifted, out=numbers)
+        kept = numbers[numbers < size]
+        order[filled : filled + len(kept)] = kept
+        filled += len(kept)
     return order
 
 
 def half_frame_mask(size: int, seed: bytes) -> np.ndarray:
-    """A random half of the frame, uint8: each bit is in it (1) with probability 1/2, by SHAKE-256 of a public seed."""
-    packed = shake_256(b"half" + seed).digest(-(-size // 8))
+    """A random half of the frame, uint8: each bit is in it (1) with probability 1/2, by SHAKE-128 of a public seed."""
+    packed = shake_128(b"half" + seed).digest(-(-size // 8))
     return np.unpackbits(np.frombuffer(packed, np.uint8), count=size)
 
 

@@ -97,14 +97,13 @@ class Corrector:
             single = end - begin == 1
             found.append(begin[single])
             nodes = nodes[~single]
-            quarter = (nodes & -nodes) >> 1
-            left, right = nodes - quarter, nodes + quarter
+            left = nodes - ((nodes & -nodes) >> 1)
             unknown = ~tree.known[left]
             if unknown.any():
                 asked = left[unknown]
                 message = AskParities(tree.pass_index, asked.astype("<u4").tobytes())
-                tree.learn_halves(asked, right[unknown], self._parities(message, len(asked)))
-            nodes = np.where(tree.odd[left], left, right)
+                tree.learn_halves(asked, nodes[unknown], self._parities(message, len(asked)))
+            nodes = np.where(tree.odd(left), left, 2 * nodes - left)
         return tree.frame_positions(np.concatenate(found))
 
     def _flip(self, positions: np.ndarray) -> None:
@@ -132,57 +131,68 @@ class Corrector:
 
 
 class _Tree(PassParities):
-    """Bob's view of one pass. `known[node]`: Alice told its parity; `odd[node]`: Bob's own differs from it now."""
+    """Bob's view of one pass: which nodes' parities Alice has told, and where he has flipped bits since it was opened."""
 
     def __init__(self, bits: np.ndarray, order: np.ndarray | None, message: StartPass, reuse: bool) -> None:
         super().__init__(bits if order is None else bits[order], message.block_count)
         self.pass_index = message.pass_index
         self.known = np.zeros(2 * self.leaf_count, bool)
-        self.odd = np.zeros(2 * self.leaf_count, np.uint8)
+        self._alice = np.empty(2 * self.leaf_count, np.uint8)  # her parities of the known nodes
         self._order = order
         self._places = None  # of each bit of the frame in this pass; made when first needed
         self._reuse = reuse
-        self._flipped = np.zeros(0, np.int64)  # places flipped since the pass was opened, sorted
+        self._flipped = np.zeros(0, np.int64)  # places, sorted
         self._touched: list[np.ndarray] = []
 
     def learn_blocks(self, alice: np.ndarray) -> None:
         self._learn(self.blocks, alice)
         self._touched.append(self.blocks)
 
-    def learn_halves(self, left: np.ndarray, right: np.ndarray, alice: np.ndarray) -> None:
-        """`alice`: her parities of the left halves; the right ones follow, the whole being odd."""
+    def learn_halves(self, left: np.ndarray, whole: np.ndarray, alice: np.ndarray) -> None:
+        """`alice`: her parities of the left halves of known nodes; those of the right halves follow."""
         self._learn(left, alice)
-        self.known[right] = True
-        self.odd[right] = self.odd[left] ^ 1
+        self._learn(2 * whole - left, alice ^ self._alice[whole])
 
     def _learn(self, nodes: np.ndarray, alice: np.ndarray) -> None:
-        begin, end = self.intervals(nodes)
-        flips = np.searchsorted(self._flipped, end) - np.searchsorted(self._flipped, begin)
         self.known[nodes] = True
-        self.odd[nodes] = self.parities(nodes) ^ alice ^ (flips & 1).astype(np.uint8)
+        self._alice[nodes] = alice
+
+    def odd(self, nodes: np.ndarray) -> np.ndarray:
+        """True where Bob's parity of a known node differs from Alice's now."""
+        begin, end = self.intervals(nodes)
+        parities = self._prefix[begin] ^ self._prefix[end] ^ self._alice[nodes]
+        if len(self._flipped):
+            flips = np.searchsorted(self._flipped, end) - np.searchsorted(self._flipped, begin)
+            parities ^= (flips & 1).astype(np.uint8)
+        return parities.astype(bool)
 
     def take_odd_nodes(self) -> np.ndarray:
         """Odd nodes among those touched since the last call. They do not overlap: the tree did not grow in between."""
         if not self._touched:
             return np.zeros(0, np.int64)
-        nodes = np.concatenate(self._touched)
+        nodes = np.sort(np.concatenate(self._touched))  # np.unique hashes, which takes four times as long
         self._touched.clear()
-        return np.unique(nodes[self.odd[nodes] == 1])
+        nodes = nodes[np.diff(nodes, prepend=0) != 0]
+        return nodes[self.odd(nodes)]
 
     def note_flips(self, positions: np.ndarray) -> None:
-        """Bits of the frame were flipped: every node above them changes sides."""
+        """Bits of the frame were flipped: in this pass too a known node above each of them changes sides."""
         places = np.sort(self._pass_places(positions))
         self._flipped = np.insert(self._flipped, np.searchsorted(self._flipped, places), places)
-        nodes = self.leaf_nodes(places)
-        deepest = np.zeros_like(nodes)
-        for level in range(self.height + 1):
-            np.bitwise_xor.at(self.odd, nodes, 1)
-            if self._reuse:
-                deepest = np.where((deepest == 0) & self.known[nodes], nodes, deepest)
-            if level < self.height:
-                leaves = 1 << level
-                nodes = (nodes ^ leaves) | (leaves << 1)
-        self._touched.append(deepest if self._reuse else nodes)
+        leaves = self.leaf_nodes(places)
+        self._touched.append(self._smallest_known(leaves) if self._reuse else self._ancestors(leaves, self.height))
+
+    def _smallest_known(self, leaves: np.ndarray) -> np.ndarray:
+        nodes = self._ancestors(leaves, self.height)
+        for level in range(self.height - 1, -1, -1):
+            lower = self._ancestors(leaves, level)
+            nodes = np.where(self.known[lower], lower, nodes)
+        return nodes
+
+    @staticmethod
+    def _ancestors(leaves: np.ndarray, level: int) -> np.ndarray:
+        """The nodes of 2^level leaves above the given leaves."""
+        return (leaves >> (level + 1) << (level + 1)) | (1 << level)
 
     def frame_positions(self, places: np.ndarray) -> np.ndarray:
         return places if self._order is None else self._order[places]

@@ -27,6 +27,7 @@ class Lab:
 
     folder: Path
     logs: Callable[[], str]
+    compose: Any = None  # testcontainers' DockerCompose, where it runs in containers
 
     def command(self, *arguments: str, expected: int = 0) -> str:
         """A `qkd-lab` command in the lab's folder: what it prints, on both streams."""
@@ -122,7 +123,7 @@ def compose_lab(tmp_path_factory) -> Iterator[Lab]:
     shutil.copytree(CHECKOUT, folder, ignore=unwanted)
     compose = DockerCompose(str(folder), build=True, wait=True)
     subprocess.run(["docker", "compose", "build", "--quiet"], cwd=folder, check=True)
-    lab = Lab(folder, lambda: "\n".join(compose.get_logs()))
+    lab = Lab(folder, lambda: "\n".join(compose.get_logs()), compose)
     started = time.monotonic()
     try:
         compose.start()

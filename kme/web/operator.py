@@ -1,0 +1,94 @@
+"""The operator's listener: registration, status, and the health check. It never shows a key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask, Response, g, request
+
+from kme.entity import Entity
+from kme.errors import KmeError
+from kme.etsi014 import connection_in, connection_json
+from kme.strict_json import object_in, string
+from kme.web.errors import answer_errors
+from mutual_tls.app import answer, listener_app, problem
+
+
+def health_app(name: str, check: Callable[[], None]) -> Flask:
+    """An operator listener with nothing but `/healthz`; `check` raises KmeError, in words, where something is wrong."""
+    app = listener_app(name, lambda caller: caller.role in ("operator", "probe"))
+
+    @app.before_request
+    def probes_see_health_alone() -> Response | None:
+        if g.caller.role == "probe" and request.path != "/healthz":
+            return problem(401, f"{g.caller} may only call /healthz")
+        return None
+
+    @app.get("/healthz")
+    def health() -> Response:
+        try:
+            check()
+        except KmeError as error:
+            return answer({"status": "unavailable", "message": error.message}, 503)
+        return answer({"status": "ok"})
+
+    return answer_errors(app)
+
+
+def operator_app(kme: Entity) -> Flask:
+    app = health_app("kme-ops", kme.check)
+    settings, registration = kme.settings, kme.registration
+
+    @app.post("/register_connection")
+    def register_connection() -> Response:
+        connection = connection_in(request.get_data())
+        is_new = registration.connect(connection)
+        return answer(connection_json(connection, kme.pool_count(connection)), 201 if is_new else 200)
+
+    @app.post("/v1/saes")
+    def register_sae() -> Response:
+        sae_id = string(object_in(request.get_data()), "sae_id")
+        is_new = registration.add_sae(sae_id)
+        return answer({"sae_id": sae_id, "kme_id": settings.kme_id}, 201 if is_new else 200)
+
+    @app.get("/v1/saes")
+    def saes() -> Response:
+        return answer([{"sae_id": sae_id, "kme_id": settings.kme_id} for sae_id in kme.records.saes()])
+
+    @app.get("/v1/connections")
+    def connections() -> Response:
+        return answer([connection_json(one, kme.pool_count(one)) for one in kme.catalogue.refresh()])
+
+    @app.get("/v1/status")
+    def status() -> Response:
+        links = [{"link": one.name, "peer": one.peer_kme_id} | kme.link_status(one.name) for one in settings.links]
+        return answer(
+            {
+                "kme_id": settings.kme_id,
+                "site": settings.site,
+                "saes": kme.records.saes(),
+                "pools": _pools(kme),
+                "links": links,
+                "account": kme.account().as_json(),
+            }
+        )
+
+    return app
+
+
+def _pools(kme: Entity) -> list[dict[str, Any]]:
+    """The pools this KME fills: those of connections whose master is here."""
+    return [
+        {
+            "connection_id": str(one.connection_id),
+            "master_sae_id": one.master_sae_id,
+            "slave_sae_id": one.slave_sae_id,
+            "key_size_bits": one.key_size_bits,
+            "stored_key_count": kme.pool_count(one),
+            "low_watermark": int(kme.settings.low_watermark * one.max_key_count),
+            "high_watermark": one.max_key_count,
+        }
+        for one in kme.catalogue.refresh()
+        if one.source_kme_id == kme.settings.kme_id
+    ]

@@ -1,0 +1,56 @@
+"""The listener for the KMEs at the other ends of this site's links."""
+
+from __future__ import annotations
+
+from flask import Flask, Response, g, request
+
+from kme.batches import BatchPeer
+from kme.closure import Closure
+from kme.confirmation import Confirmation
+from kme.etsi014 import connection_in, connection_json
+from kme.model import MAX_BLOCK_BITS, KmeSettings
+from kme.peer_wire import batch_in, octets_in, uuid_in
+from kme.registration import Registration
+from kme.strict_json import integer, object_in, string
+from kme.web.errors import answer_errors
+from mutual_tls.app import answer, listener_app
+
+
+def peer_app(
+    settings: KmeSettings,
+    registration: Registration,
+    confirmation: Confirmation,
+    batches: BatchPeer,
+    closure: Closure,
+) -> Flask:
+    app = listener_app("kme-peer", lambda caller: caller.role == "kme" and settings.link_to(caller.id) is not None)
+
+    @app.put("/v1/connections/<connection_id>")
+    def connection(connection_id: str) -> Response:
+        offered = connection_in(request.get_data())
+        registration.learn(g.caller.id, uuid_in(connection_id, "connection_id"), offered)
+        return answer(connection_json(offered))
+
+    @app.post("/v1/blocks/<block_id>/confirmation")
+    def confirm(block_id: str) -> Response:
+        members = object_in(request.get_data())
+        tag = confirmation.answer(
+            g.caller.id,
+            uuid_in(block_id, "block_id"),
+            string(members, "link"),
+            integer(members, "length_bits", 1, MAX_BLOCK_BITS),
+            octets_in(string(members, "tag"), "tag"),
+        )
+        return answer({"tag": tag.hex()})
+
+    @app.post("/v1/batches")
+    def batch() -> Response:
+        batches.commit(g.caller.id, batch_in(request.get_data()))
+        return answer({"state": "committed"})
+
+    @app.post("/v1/blocks/<block_id>/closure")
+    def close(block_id: str) -> Response:
+        closure.answer(g.caller.id, uuid_in(block_id, "block_id"))
+        return answer({"state": "closed"})
+
+    return answer_errors(app)

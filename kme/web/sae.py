@@ -1,0 +1,96 @@
+"""The listener for SAEs: ETSI GS QKD 014."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
+
+from flask import Blueprint, Flask, Response, g, request
+from werkzeug.routing import Rule
+
+from kme import etsi014
+from kme.delivery import Delivery
+from kme.errors import BadRequest
+from kme.web.errors import answer_errors
+from mutual_tls.app import answer, listener_app
+
+
+def sae_app(delivery: Delivery) -> Flask:
+    app = listener_app("kme-sae", lambda caller: caller.role == "sae", subject_counts=True)
+    app.url_rule_class = _ExactRule
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.url_map.merge_slashes = False
+    app.register_blueprint(_keys(delivery), url_prefix="/api/v1/keys")
+    app.wsgi_app = _RawPath(app.wsgi_app)  # type: ignore[method-assign]
+    return answer_errors(app)
+
+
+def _keys(delivery: Delivery) -> Blueprint:
+    keys = Blueprint("keys", __name__)
+
+    @keys.get("/<slave>/status")
+    def status(slave: str) -> Response:
+        _read_and_ignore_body()
+        return answer(etsi014.status_json(delivery.status(g.caller.id, _sae_id(slave))))
+
+    @keys.route("/<slave>/enc_keys", methods=["GET", "POST"])
+    def enc_keys(slave: str) -> Response:
+        if request.method == "POST":
+            wanted = etsi014.key_request(request.get_data())
+        else:
+            _read_and_ignore_body()
+            wanted = etsi014.key_request_in_query(_query())
+        return answer(etsi014.container_json(delivery.enc_keys(g.caller.id, _sae_id(slave), wanted)))
+
+    @keys.route("/<master>/dec_keys", methods=["GET", "POST"])
+    def dec_keys(master: str) -> Response:
+        if request.method == "POST":
+            key_ids = etsi014.key_ids(request.get_data())
+        else:
+            _read_and_ignore_body()
+            key_ids = etsi014.key_id_in_query(_query())
+        return answer(etsi014.container_json(delivery.dec_keys(g.caller.id, _sae_id(master), key_ids)))
+
+    return keys
+
+
+def _query() -> dict[str, list[str]]:
+    return request.args.to_dict(flat=False)
+
+
+def _read_and_ignore_body() -> None:
+    """Some clients send a body with a GET. Left unread, it would be taken for the next request on the connection."""
+    request.get_data(cache=False)
+
+
+def _sae_id(segment: str) -> str:
+    try:
+        return unquote(segment, errors="strict")
+    except UnicodeDecodeError:
+        raise BadRequest("the SAE ID in the path is not UTF-8") from None
+
+
+class _ExactRule(Rule):
+    """A rule for the named methods alone: the automatic HEAD of a GET would deliver keys to nobody."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if self.methods:
+            self.methods.discard("HEAD")
+
+
+class _RawPath:
+    """Routes by the path as it was sent, so that an SAE ID with `/` in it (`%2F`) stays one segment."""
+
+    def __init__(self, wsgi_app: Any) -> None:
+        self._wsgi_app = wsgi_app
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        raw = environ.get("RAW_URI") or environ.get("REQUEST_URI")
+        if raw:
+            path = raw.split("?", 1)[0] if raw.startswith("/") else urlsplit(raw).path
+            segments = (quote(unquote_to_bytes(segment), safe="") for segment in path.split("/"))
+        else:  # a server that does not tell: then `/` in an id can't be told from a separator, the rest can
+            segments = (quote(segment.encode("latin-1"), safe="") for segment in environ["PATH_INFO"].split("/"))
+        environ["PATH_INFO"] = "/".join(segments)
+        return self._wsgi_app(environ, start_response)

@@ -1,0 +1,40 @@
+"""A KME's scheduler: it looks through the registered connections, orders key at the QKDE and fills pools."""
+
+from __future__ import annotations
+
+from kme.web.operator import health_app
+from mutual_tls.identity import Identity
+
+from .kme_parts import connections_of, entity
+from .listeners import Listener, Server
+from .process import run
+from .settings import Settings
+
+
+def make(settings: Settings) -> Server:
+    site = settings.process.removeprefix("kme-").removesuffix("-scheduler")
+    kme = entity(settings, site, database_size=8)
+    qkde_id = kme.settings.qkde_id
+    scheduler = kme.scheduler(
+        settings.peer(qkde_id, "kme", Identity("qkde", qkde_id)),
+        saes=settings.topology.site(site).saes,
+        connections=connections_of(settings.topology, kme.settings.kme_id),
+    )
+    return Server(
+        settings.process,
+        settings.credentials,
+        [
+            Listener(
+                "ops",
+                settings.bind("ops"),
+                settings.authority("operator"),
+                lambda: health_app(settings.process, kme.check),
+            )
+        ],
+        threads=4,
+        background=scheduler.run,
+    )
+
+
+if __name__ == "__main__":
+    run(make)

@@ -1,0 +1,134 @@
+"""The topology file: what it gives, and what it says about a file that is wrong."""
+
+from dataclasses import replace
+
+import pytest
+
+from qkd_lab.processes import processes
+from qkd_lab.topology import SHIPPED, Connection, Physics, TopologyError, load
+
+GOOD = """
+[[sites]]
+name = "a"
+saes = ["sae-a"]
+
+[[sites]]
+name = "b"
+saes = ["sae-b"]
+
+[[links]]
+name = "a-b"
+alice = "a"
+bob = "b"
+physics = { loss_db = 2 }
+
+[[connections]]
+master = "sae-a"
+slave = "sae-b"
+"""
+
+
+def file_with(tmp_path, text):
+    path = tmp_path / "net.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_shipped_lab_has_two_sites_and_connections_in_both_directions():
+    topology = load(SHIPPED / "two-sites.toml")
+    assert [(site.kme_id, site.qkde_id, site.saes) for site in topology.sites] == [
+        ("kme-a", "qkde-a", ("sae-a",)),
+        ("kme-b", "qkde-b", ("sae-b",)),
+    ]
+    assert topology.connections == (Connection("sae-a", "sae-b"), Connection("sae-b", "sae-a"))
+    assert topology.connections[0].key_size_bits == 256 and topology.connections[0].max_keys == 1000
+    (link,) = topology.links
+    assert (link.name, link.alice, link.bob) == ("a-b", "a", "b")
+    assert link.physics == Physics(1.0, 0.02, "none")
+    assert (link.protocol.pulses_per_frame, link.protocol.qber_tolerance) == (1 << 20, 0.04)
+
+
+def test_every_shipped_topology_loads():
+    names = [load(path).name for path in SHIPPED.glob("*.toml")]
+    assert sorted(names) == ["three-sites", "two-sites"]
+
+
+def test_what_is_left_out_has_defaults(tmp_path):
+    topology = load(file_with(tmp_path, GOOD))
+    assert topology.name == "net"
+    assert topology.links[0].physics == replace(Physics(), loss_db=2)
+
+
+def test_a_link_is_found_by_either_of_its_ends():
+    topology = load(SHIPPED / "three-sites.toml")
+    assert [link.name for link in topology.links_of("b")] == ["a-b", "b-c"]
+    assert topology.site_of_sae("sae-c").name == "c"
+    assert topology.links[0].joins("b", "a") and not topology.links[0].joins("a", "c")
+
+
+@pytest.mark.parametrize(
+    "old, new, words",
+    [
+        ("[[sites]]", "[[places]]", ["top level", "places", "unknown", "sites"]),
+        ("loss_db = 2", "loss_db = -1", ["links[a-b].physics", "loss_db", "0 or more", "-1"]),
+        ("loss_db = 2", "loss_db = true", ["loss_db", "True"]),
+        ("loss_db = 2", "loss_db = nan", ["loss_db", "nan"]),
+        ("loss_db = 2", "los_db = 2", ["links[a-b].physics", "los_db", "unknown", "loss_db"]),
+        ("loss_db = 2", 'eve = "mallory"', ["eve", "intercept-resend:FRACTION", "mallory"]),
+        ("loss_db = 2", 'eve = "intercept-resend:1.5"', ["eve", "0 to 1"]),
+        ("physics = {", "protocol = { qber_tolerance = 0.6, frame_count = 1 }\nphysics = {", ["qber_tolerance", "0.5"]),
+        (
+            "physics = {",
+            "protocol = { pulses_per_frame = 1e6 }\nphysics = {",
+            ["pulses_per_frame", "integer", "1000000.0"],
+        ),
+        ('alice = "a"\n', "", ["links[a-b]", "alice", "missing"]),
+        ('bob = "b"', 'bob = "z"', ["links[a-b]", "bob", "a, b", "'z'"]),
+        ('bob = "b"', 'bob = "a"', ["links[a-b]", "bob", "another site"]),
+        ('name = "b"', 'name = "a"', ["sites", "name", "once", "'a'"]),
+        ('name = "b"', 'name = "B!"', ["sites[B!]", "name", "a-z"]),
+        ('name = "b"', 'name = "b"\nsaes = []', ["not a TOML file"]),
+        ('saes = ["sae-b"]', 'saes = ["sae-a"]', ["saes", "once", "sae-a"]),
+        ('saes = ["sae-b"]', 'saes = "sae-b"', ["sites[b]", "saes", "list"]),
+        ('saes = ["sae-b"]', 'saes = ["sae-b", "kme-a"]', ["sites[b]", "saes", "kme-a"]),
+        ('saes = ["sae-b"]', 'saes = ["sae-b", "sae-b-app"]', ["saes", "sae-b-app"]),
+        ('saes = ["sae-b"]', 'saes = ["sae-b", ".."]', ["saes", "'..'"]),
+        ('slave = "sae-b"', 'slave = "sae-x"', ["connections[1]", "slave", "sae-a, sae-b", "sae-x"]),
+        ('slave = "sae-b"', 'slave = "sae-a"', ["connections[1]", "slave", "no link"]),
+        (
+            'slave = "sae-b"',
+            'slave = "sae-b"\nkey_size_bits = 12',
+            ["connections[1]", "key_size_bits", "multiple of 8", "12"],
+        ),
+        ('slave = "sae-b"', 'slave = "sae-b"\nmax_keys = 0', ["max_keys", "from 1"]),
+        (
+            "[[connections]]",
+            '[[connections]]\nmaster = "sae-a"\nslave = "sae-b"\n[[connections]]',
+            ["connections", "sae-a to sae-b", "once"],
+        ),
+    ],
+)
+def test_an_error_names_the_file_the_place_and_what_was_expected(tmp_path, old, new, words):
+    assert old in GOOD
+    at = GOOD.rindex(old) if old.startswith(("name", "slave", "saes")) else GOOD.index(old)
+    path = file_with(tmp_path, GOOD[:at] + new + GOOD[at + len(old) :])
+    with pytest.raises(TopologyError) as error:
+        load(path)
+    for word in [str(path), *words]:
+        assert word in str(error.value)
+
+
+def test_a_name_is_looked_for_in_tables_only_where_it_belongs(tmp_path):
+    """`name = "b"` above replaces the last one; links and sites are told apart."""
+    with pytest.raises(TopologyError, match=r"table links\[A\], key name"):
+        load(file_with(tmp_path, GOOD.replace('name = "a-b"', 'name = "A"')))
+
+
+def test_a_missing_file_says_which_topologies_are_shipped(tmp_path):
+    with pytest.raises(TopologyError, match="no such topology file.*three-sites, two-sites"):
+        load(tmp_path / "none.toml")
+
+
+def test_every_process_has_a_name_of_its_own():
+    names = [process.name for process in processes(load(SHIPPED / "three-sites.toml"))]
+    assert len(names) == len(set(names)) == 3 * 6 + 2
