@@ -94,11 +94,19 @@ def stop(lab: LabFolder) -> bool:
         except PermissionError:
             raise LabError(f"the lab here (pid {pid}) belongs to another user: stop it as that user") from None
     until = time.monotonic() + STOP_WITHIN_S
-    while running_pid(lab) == pid:
+    while _runs(pid):
         if time.monotonic() > until:
             raise LabError(f"the lab's supervisor (pid {pid}) did not stop within {STOP_WITHIN_S:.0f} s: see .lab/log")
         time.sleep(0.05)
     return True
+
+
+def _runs(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"  # whoever is its parent now may never ask how it ended
 
 
 def remove(lab: LabFolder) -> None:

@@ -131,7 +131,7 @@ class Corrector:
 
 
 class _Tree(PassParities):
-    """Bob's view of one pass: which nodes' parities Alice has told, and where he has flipped bits since it was opened."""
+    """Bob's view of one pass: which nodes' parities Alice has told, and where he has flipped bits since then."""
 
     def __init__(self, bits: np.ndarray, order: np.ndarray | None, message: StartPass, reuse: bool) -> None:
         super().__init__(bits if order is None else bits[order], message.block_count)

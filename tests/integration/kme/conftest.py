@@ -220,6 +220,26 @@ def network(make_site: Callable[..., Site]) -> Network:
     return Network(a, b, qkde)
 
 
+@pytest.fixture
+def restarted(network: Network, make_site: Callable[..., Site]) -> Callable[[str], None]:
+    """Ends a KME's processes, whatever they were doing, and starts them again on the same stores."""
+
+    def restart(kme_id: str) -> None:
+        old, other = (network.a, network.b) if kme_id == "kme-a" else (network.b, network.a)
+        new = make_site(kme_id, peers={other.kme_id: AppPeer(other.apps["kme"], Identity("kme", kme_id))})
+        other.peers[kme_id] = AppPeer(new.apps["kme"], Identity("kme", other.kme_id))
+        new.entity.prepare()
+        start_scheduler(new, network.qkde)
+        start_scheduler(other, network.qkde)
+        if old is network.a:
+            network.a = new
+        else:
+            network.b = new
+        network.qkde.sites = [network.a, network.b]
+
+    return restart
+
+
 def start_scheduler(site: Site, qkde: FakeQkde) -> None:
     site.scheduler = site.entity.scheduler(
         qkde.at(site.kme_id), clock=lambda: site.clock[0], start_round=lambda work: work()

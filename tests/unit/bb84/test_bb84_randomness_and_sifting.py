@@ -1,0 +1,50 @@
+import numpy as np
+
+from qkde.bb84.randomness import OsRandomness, SeededRandomness
+from qkde.bb84.sifting import SiftedBits, join, sift
+
+
+def test_bases_are_biased_towards_the_key_basis():
+    bases = SeededRandomness(1).bases(200_000, 0.9)
+    assert abs(bases.mean() - 0.1) < 4 * (0.09 / 200_000) ** 0.5  # four sigma
+    assert set(bases.tolist()) == {0, 1}
+
+
+def test_bits_are_even():
+    bits = SeededRandomness(2).bits(200_001)
+    assert len(bits) == 200_001 and bits.dtype == np.uint8
+    assert abs(bits.mean() - 0.5) < 4 * 0.5 / 200_001**0.5  # four sigma
+
+
+def test_a_seed_gives_the_same_numbers_and_the_operating_system_never_does():
+    assert np.array_equal(SeededRandomness(3).bits(100), SeededRandomness(3).bits(100))
+    assert not np.array_equal(SeededRandomness(3).bits(100), SeededRandomness(4).bits(100))
+    assert not np.array_equal(OsRandomness().bits(256), OsRandomness().bits(256))
+
+
+def test_the_operating_systems_randomness_comes_from_the_operating_system(monkeypatch):
+    import qkde.bb84.randomness as module
+
+    monkeypatch.setattr(module.os, "urandom", lambda count: b"\xff" * count)
+    assert OsRandomness().bits(9).tolist() == [1] * 9
+    assert OsRandomness().bases(3, 0.9).tolist() == [1] * 3
+
+
+def test_key_bits_are_those_of_the_key_basis_and_sample_bits_those_of_the_test_basis():
+    sifted = sift(
+        bits=np.array([1, 0, 1, 1, 0], np.uint8),
+        bases=np.array([0, 0, 1, 1, 0], np.uint8),
+        matches=np.array([1, 0, 1, 0, 1], np.uint8),
+    )
+    assert sifted.key.tolist() == [1, 0]
+    assert sifted.sample.tolist() == [1]
+
+
+def test_frames_are_joined_in_order():
+    frames = [SiftedBits(np.array([i], np.uint8), np.array([i, i], np.uint8)) for i in (0, 1)]
+    assert join(frames).key.tolist() == [0, 1]
+    assert join(frames).sample.tolist() == [0, 0, 1, 1]
+
+
+def test_sifted_bits_are_not_printed():
+    assert repr(SiftedBits(np.ones(3), np.ones(3))) == "SiftedBits()"

@@ -1,0 +1,160 @@
+"""Somebody between the ends alters one message. No end may hold a key that the other does not, and it must show."""
+
+from dataclasses import fields, replace
+
+import pytest
+from bb84_simulated_link import BLOCK_ID, Round, SimulatedLink
+
+from qkde.bb84.messages import (
+    MESSAGE_KINDS,
+    AbortNoted,
+    AbortRound,
+    Amplification,
+    Amplify,
+    AnnounceDetections,
+    AnnounceMatches,
+    AskParities,
+    DiscloseSample,
+    Finish,
+    Finished,
+    FramePrepared,
+    Parities,
+    PrepareFrame,
+    Refused,
+    RequestVerification,
+    RoundStarted,
+    SampleDisclosed,
+    StartPass,
+    StartRound,
+    Verification,
+)
+
+
+class Tamperer:
+    """Alters the `at`-th message of a kind."""
+
+    def __init__(self, kind, alter, at=0):
+        self.kind, self.alter, self.countdown, self.acted = kind, alter, at, False
+
+    def __call__(self, message):
+        if isinstance(message, self.kind):
+            if self.countdown == 0:
+                message = self.alter(message)
+                self.acted = True
+            self.countdown -= 1
+        return message
+
+
+def flip(name, byte=0, mask=0x80):
+    def alter(message):
+        data = bytearray(getattr(message, name))
+        data[byte] ^= mask
+        return replace(message, **{name: bytes(data)})
+
+    return alter
+
+
+def put(**changes):
+    return lambda message: replace(message, **changes)
+
+
+ANOTHER_ID = BLOCK_ID[:-1] + "8"
+AUTHENTICATION = "authentication failed"
+ALTERATIONS = [
+    (StartRound, put(owner="kme-b"), AUTHENTICATION),
+    (StartRound, put(block_id=ANOTHER_ID), "RoundStarted"),
+    (RoundStarted, put(block_id=ANOTHER_ID), "RoundStarted"),
+    (PrepareFrame, put(frame=1), "frame 1 is not next"),
+    (FramePrepared, put(frame=1), "FramePrepared"),
+    (AnnounceDetections, flip("bases"), ""),
+    (AnnounceDetections, flip("clicks"), ""),
+    (AnnounceDetections, put(frame=1), "detections of frame 1"),
+    (AnnounceMatches, flip("matches"), ""),
+    (AnnounceMatches, put(frame=1), "Alice sifted frame 1"),
+    (DiscloseSample, flip("bits"), AUTHENTICATION),
+    (SampleDisclosed, flip("bits"), AUTHENTICATION),
+    (StartPass, put(seed=bytes(16)), AUTHENTICATION),  # the first pass does not shuffle
+    (StartPass, put(block_count=3), ""),
+    (AskParities, flip("nodes", mask=0x08), ""),
+    (Parities, flip("bits"), ""),
+    (RequestVerification, put(corrected_count=3), AUTHENTICATION),
+    (Verification, flip("seed"), "verification failed"),
+    (Verification, flip("hash", byte=-1, mask=1), "verification failed"),
+    (Amplify, lambda message: PrepareFrame(0), "is not legal"),
+    (Amplification, flip("seed"), AUTHENTICATION),
+    (Amplification, put(length_bits=8), "Alice amplifies to 8 bits"),
+    (Finish, flip("tag"), AUTHENTICATION),
+    (Finish, flip("transcript_digest"), AUTHENTICATION),
+    (Finished, flip("tag"), AUTHENTICATION),
+    (Finished, flip("transcript_digest"), AUTHENTICATION),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "alter", "reason"), ALTERATIONS, ids=[f"{i}-{row[0].__name__}" for i, row in enumerate(ALTERATIONS)]
+)
+def test_an_altered_message_ends_the_round_without_a_key(kind, alter, reason):
+    tamperer = Tamperer(kind, alter)
+    both = Round(SimulatedLink(seed=1, depolarizing=0.03), on_the_way=tamperer)
+    assert tamperer.acted
+    assert both.bob.outcome == "aborted" and reason in both.bob.abort_reason
+    assert both.keys[1] == []
+    if kind is not Finished:  # she had no reason to doubt; the KMEs confirm a block before they cut it
+        assert both.keys[0] == [] and both.alice_kept == []
+        assert both.alice.outcome == "aborted"
+
+
+def test_every_kind_of_message_of_a_good_round_is_tampered_with():
+    sent = {type(message) for message in Round(SimulatedLink(seed=1, depolarizing=0.03)).channel.log}
+    assert sent == {kind for kind, _, _ in ALTERATIONS}
+    assert set(MESSAGE_KINDS.values()) - sent == {AbortRound, AbortNoted, Refused}
+    assert all(kind is Amplify or fields(kind) for kind in sent)
+
+
+def test_a_parity_flipped_anywhere_never_gives_a_key_and_healed_ones_fail_authentication():
+    reasons = set()
+    for at in range(0, 50, 2):
+        tamperer = Tamperer(Parities, flip("bits"), at)
+        both = Round(SimulatedLink(seed=1, depolarizing=0.03), on_the_way=tamperer)
+        assert tamperer.acted and both.keys == ([], [])
+        assert both.bob.transcripts_agree is False, "the reports tell that messages were altered"
+        reasons.add(both.bob.abort_reason.removeprefix("Alice refused: ").split(":")[0])
+    assert AUTHENTICATION in reasons
+
+
+def test_an_inserted_question_makes_authentication_fail():
+    class Inserter:
+        """Asks Alice about a block of its own, once, before Bob's next question reaches her."""
+
+        alice, done = None, False
+
+        def __call__(self, message):
+            if isinstance(message, RequestVerification) and not self.done:
+                self.done = True
+                self.alice.handle(AskParities(0, (1).to_bytes(4, "little")))
+            return message
+
+    from bb84_simulated_link import WireChannel
+
+    inserter = Inserter()
+
+    class Channel(WireChannel):
+        def __init__(self, alice, on_the_way):
+            inserter.alice = alice
+            super().__init__(alice, on_the_way)
+
+    both = Round(on_the_way=inserter, channel=Channel)
+    assert inserter.done and both.keys == ([], [])
+    assert AUTHENTICATION in both.bob.abort_reason or "Alice amplifies to" in both.bob.abort_reason
+
+
+def test_a_forged_refusal_or_abort_ends_the_round_without_a_key():
+    for kind, forged in ((Parities, Refused("no", b"")), (Finish, AbortRound("no", b""))):
+        both = Round(SimulatedLink(seed=2, depolarizing=0.02), on_the_way=Tamperer(kind, lambda _, m=forged: m))
+        assert both.keys == ([], [])
+        assert both.bob.outcome == "aborted"
+
+
+def test_a_forged_abort_reason_does_not_make_a_key():
+    both = Round(SimulatedLink(seed=3, eve_basis="random"), on_the_way=Tamperer(AbortRound, put(reason="all is well")))
+    assert both.keys == ([], [])
