@@ -102,7 +102,7 @@ class LinkKeeper:
             back_off = self._refused.setdefault(need.connection.connection_id, BackOff(0.5, 30.0))
             if share and back_off.over(self._clock()):
                 try:
-                    self._batches.fill(need.connection, self.link, self._peer, need.connection.key_size_bits, share)
+                    self._fill_one(need, share)
                     back_off.succeeded()
                 except BatchRefused as error:
                     # Each refusal burns a batch: this pool has to wait, so that it does not burn whole blocks.
@@ -110,6 +110,12 @@ class LinkKeeper:
                     refused = error
         if refused:
             raise refused
+
+    def _fill_one(self, need: Need, count: int) -> None:
+        connection = need.connection
+        filled_count = self._batches.fill(connection, self.link, self._peer, connection.key_size_bits, count)
+        if filled_count == need.missing_count:
+            self._watermarks.filled(connection)
 
     def _own_connections(self) -> list[Connection]:
         ends = (self._settings.kme_id, self.link.peer_kme_id)

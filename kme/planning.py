@@ -38,6 +38,9 @@ class Watermarks:
         self._filling[connection.connection_id] = filling = filling and expected < full
         return Need(connection, full - expected) if filling else None
 
+    def filled(self, connection: Connection) -> None:
+        self._filling[connection.connection_id] = False
+
 
 def fair_shares(needs: Sequence[Need], supply_bits: int) -> list[int]:
     """How many keys each need gets from a supply that may be too small: equal bits, what one leaves to the others."""

@@ -13,7 +13,7 @@ from mutual_tls.contexts import Credentials
 from mutual_tls.identity import Identity
 from qkd_lab.lab_folder import LabError
 from qkd_lab.operator_calls import Operator
-from qkd_lab.topology import Connection
+from qkd_lab.topology import Connection, Topology
 
 MESSAGES = (("aes-256-gcm", "Meet me at noon."), ("one-time-pad", "Bring the key."))
 POLL_S = 0.2
@@ -24,11 +24,26 @@ Wait = Callable[[str, Callable[[], Any], float], Any]
 Say = Callable[[str], None]
 
 
+def kme_for_the_master(operator: Operator) -> Peer:
+    """The master's KME as its SAE sees it: an ETSI GS QKD 014 client like any other."""
+    connection = first_connection(operator.topology)
+    kme_id = operator.topology.site_of_sae(connection.master).kme_id
+    credentials = Credentials.in_folder(operator.lab.identity(connection.master))
+    return Peer(operator.endpoints[kme_id].removeprefix("https://"), Identity("kme", kme_id), credentials)
+
+
+def first_connection(topology: Topology) -> Connection:
+    if not topology.connections:
+        raise LabError("the topology has no connection: the demo needs one")
+    return topology.connections[0]
+
+
 @dataclass
 class Demo:
-    """One run on a running lab; `figures` are the lines to print last."""
+    """One run on a running lab; `kme` is the master's, `figures` are the lines to print last."""
 
     operator: Operator
+    kme: Peer
     say: Say
     wait: Wait
     keys_within_s: float = 120.0
@@ -36,16 +51,11 @@ class Demo:
 
     def __post_init__(self) -> None:
         topology = self.operator.topology
-        if not topology.connections:
-            raise LabError("the topology has no connection: the demo needs one")
-        self.connection: Connection = topology.connections[0]
+        self.connection = first_connection(topology)
         sites = [topology.site_of_sae(sae) for sae in (self.connection.master, self.connection.slave)]
         self.kmes = [site.kme_id for site in sites]
         self._qkde = sites[0].qkde_id
         self.link = next(link.name for link in topology.links if link.joins(sites[0].name, sites[1].name))
-        master = self.operator.lab.identity(self.connection.master)
-        address = self.operator.endpoints[self.kmes[0]].removeprefix("https://")
-        self._kme = Peer(address, Identity("kme", self.kmes[0]), Credentials.in_folder(master))
 
     def exchange(self) -> None:
         """Waits for keys, then sends a message in each mode."""
@@ -64,8 +74,6 @@ class Demo:
             if got["text"] != text or got["key_IDs"] != ids:
                 raise LabError(f"{slave} did not get what {master} sent: see .lab/log/{slave}.log")
             self.say(f"{slave} fetched the same key(s) from {self.kmes[1]} and read: {got['text']}")
-        if reports := self._reports():
-            self._say_round(reports[-1], "without Eve")
 
     def eve(self) -> None:
         """Eve on all pulses: keys stop. Without her they flow again."""
@@ -87,13 +95,17 @@ class Demo:
             self._set_eve(before)
         self.say("Eve has gone")
         started = time.monotonic()
+        known = {report["block_id"] for report in self._reports()}
         self.wait("waiting for keys to flow again", self.stored_key_count, self.keys_within_s)
         self.say(f"keys flow again, {time.monotonic() - started:.1f} s after Eve left")
+        self._say_round(
+            self.wait("waiting for the round's report", lambda: self._round(known, "key"), 30), "without Eve"
+        )
 
     def stored_key_count(self) -> int:
         """What the master could take now (ETSI GS QKD 014, Get status); 0 while the KME can't say."""
         try:
-            return self._kme.request("GET", f"{self._path()}/status").json["stored_key_count"]
+            return self.kme.request("GET", f"{self._path()}/status").json["stored_key_count"]
         except PeerError:
             return 0
 
@@ -103,7 +115,7 @@ class Demo:
         if not count:
             return False
         try:
-            self._kme.request("POST", f"{self._path()}/enc_keys", json={"number": count})
+            self.kme.request("POST", f"{self._path()}/enc_keys", json={"number": count})
         except Refused as refusal:
             if refusal.status != 503:
                 raise LabError(str(refusal)) from None
@@ -112,8 +124,11 @@ class Demo:
         return True
 
     def _next_round(self, known: set[str], outcome: str) -> dict[str, Any] | None:
-        """The report of a round that was not known and ended so; takes keys, since a full pool needs no round."""
+        """As `_round`, but takes keys before: a full pool needs no round."""
         self._take_keys()
+        return self._round(known, outcome)
+
+    def _round(self, known: set[str], outcome: str) -> dict[str, Any] | None:
         found = [r for r in self._reports() if r["block_id"] not in known and r["outcome"] == outcome]
         return found[-1] if found else None
 

@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from qkd_lab.demo import POLL_S, Demo
+from qkd_lab.demo import POLL_S, Demo, kme_for_the_master
 from qkd_lab.embedded.memory import proportional_bytes
 from qkd_lab.lab_folder import LabError, LabFolder
 from qkd_lab.operator_calls import Operator
@@ -22,7 +22,7 @@ def demo(eve: bool) -> None:
     """Send a message from one SAE to another under QKD keys, then show what Eve does to the link."""
     operator = Operator(LabFolder.here())
     started = time.monotonic()
-    shown = Demo(operator, lambda line: click.echo(f"• {line}"), _wait)
+    shown = Demo(operator, kme_for_the_master(operator), lambda line: click.echo(f"• {line}"), _wait)
     shown.exchange()
     if eve:
         shown.eve()
@@ -40,7 +40,8 @@ def demo(eve: bool) -> None:
 def _wait(what: str, condition: Callable[[], Any], within_s: float) -> Any:
     until = time.monotonic() + within_s
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         progress.add_task(what)
         while not (found := condition()):
             if time.monotonic() > until:

@@ -33,7 +33,7 @@ def up(file: Path | None, timeout: float) -> None:
     started = time.monotonic()
     console = Console(stderr=True)
     columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("preparing certificates and databases", total=total)
 
         def show(event: str, process: str) -> None:

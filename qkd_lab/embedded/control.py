@@ -59,7 +59,8 @@ def start(lab: LabFolder, topology: Path, timeout_s: float, on_event: OnEvent) -
             if event["event"] == "running":
                 return
         supervisor.wait()
-        raise LabError(f"the lab's supervisor ended while starting: see {lab.log('supervisor')}")
+        last = lab.log("supervisor").read_text(errors="replace").strip().rpartition("\n")[2]
+        raise LabError(f"the lab's supervisor ended while starting: {last} (all of it: {lab.log('supervisor')})")
     except BaseException:
         if supervisor.poll() is None:
             supervisor.terminate()

@@ -85,6 +85,8 @@ class RoundAccount:
         return 8 * whole_bytes
 
     def report(self, secret_bits: int, abort_reason: str | None) -> RoundReport:
+        if abort_reason and self.transcripts_agree is False and "authentication failed" not in abort_reason:
+            abort_reason = f"authentication failed: the two ends saw different messages ({abort_reason})"
         errors, compared = self.sample_errors or 0, self.sample_bits if self.sample_errors is not None else 0
         qber_test = error_rate(errors, compared)
         qber_key = None

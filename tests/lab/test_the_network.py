@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from etsi_qkd_014_client import QKD014Client
 
-from conftest import CHECKOUT, eventually
+from running_lab import CHECKOUT, QKD_LAB, eventually
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -22,13 +22,13 @@ def test_two_saes_hold_equal_keys_through_a_client_nobody_here_wrote(lab):
         return QKD014Client(address, str(folder / "cert.pem"), str(folder / "key.pem"), str(folder / "ca.pem"))
 
     code, status = client("sae-a", "kme-a").get_status("sae-b")
-    assert (code, status.source_KME_ID, status.target_KME_ID, status.key_size) == (200, "kme-a", "kme-b", 256)
+    assert (code, status.source_kme_id, status.target_kme_id, status.key_size) == (200, "kme-a", "kme-b", 256)
     code, taken = client("sae-a", "kme-a").get_key("sae-b", number=5)
     assert code == 200
-    ids = [key.key_ID for key in taken.keys]
+    ids = [key.key_id for key in taken.keys]
     code, fetched = client("sae-b", "kme-b").get_key_with_key_IDs("sae-a", ids)
     assert code == 200
-    assert {key.key_ID: key.key for key in fetched.keys} == {key.key_ID: key.key for key in taken.keys}
+    assert {key.key_id: key.key for key in fetched.keys} == {key.key_id: key.key for key in taken.keys}
     assert len({key.key for key in taken.keys}) == 5
     assert all(len(base64.b64decode(key.key)) == 32 for key in taken.keys)
 
@@ -89,8 +89,9 @@ def test_with_eve_no_key_comes_out_and_without_her_keys_flow_again(lab):
 
         def newest() -> dict:
             with lab.as_operator() as operator:
-                reports = operator.get(f"{lab.endpoint('kme-a.ops')}/v1/status").json()["reports"]
-            return reports[-1] if reports and reports[-1]["outcome"] == "aborted" else {}
+                status = operator.get(f"{lab.endpoint('kme-a.ops')}/v1/status").json()
+            aborted = [report for report in status["links"][0]["last_reports"] if report["outcome"] == "aborted"]
+            return aborted[0] if aborted else {}
 
         eventually(drained, "an empty pool")
         report = eventually(newest, "a round that Eve spoilt")
@@ -172,7 +173,5 @@ def test_an_error_of_a_command_is_one_clear_line(lab, tmp_path):
 
 
 def test_a_lab_is_needed_for_commands_that_use_one(tmp_path: Path):
-    from conftest import QKD_LAB
-
     done = subprocess.run([*QKD_LAB, "status"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1 and "qkd-lab up" in done.stderr

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from kme.errors import Unavailable
 from kme.model import Block
 from mutual_tls.client import Refused, Unreachable
 from mutual_tls.identity import Identity
@@ -364,14 +365,13 @@ def fill_and_close_a_block(network):
         network.a.scheduler.step()
 
 
-CRASH_POINTS = 12
+CRASH_POINTS = 21
 
 
-def test_the_crash_points_are_all_there_are(network):
+def test_there_are_no_other_crash_points(network):
     calls = interrupted(network, crash_at=0, after=False)
-    network.a.entity.settings  # noqa: B018
     fill_and_close_a_block(network)
-    print("CALLS", calls())
+    assert calls() == CRASH_POINTS
 
 
 def interrupted(network, crash_at, after):
@@ -401,6 +401,29 @@ def interrupted(network, crash_at, after):
         for name in names:
             setattr(owner, name, counted(getattr(owner, name)))
     return lambda: count
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("step", ["block", "cut"])
+def test_a_peer_whose_store_fails_during_a_batch_commits_it_later(network, monkeypatch, step, after):
+    filled(network, 1)
+    store = network.b.entity.keystore
+    real = getattr(store, step)
+
+    def fail(*arguments):
+        if after:
+            real(*arguments)
+        raise Unavailable("Redis does not answer: ConnectionError")
+
+    monkeypatch.setattr(store, step, fail)
+    a = network.a.entity
+    with pytest.raises(Refused, match="Redis does not answer") as refused:
+        a.batch_owner.fill(a.catalogue.between("sae-a", "sae-b"), link(network), network.a.peers["kme-b"], 256, 4)
+    assert refused.value.status == 503
+    monkeypatch.undo()
+    a.batch_owner.redrive(link(network), network.a.peers["kme-b"])
+    assert len(pool_ids(network)) == 5
+    network.assert_account_adds_up()
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])

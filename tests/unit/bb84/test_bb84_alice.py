@@ -172,8 +172,9 @@ def test_bobs_abort_is_noted_and_ends_the_round():
     alice.handle(START)
     answer = alice.handle(AbortRound("the detector is off", b"x"))
     assert isinstance(answer, AbortNoted)
-    assert alice.report.abort_reason == "Bob aborted: the detector is off"
-    assert alice.report.transcripts_agree is False
+    assert alice.report.outcome == "aborted" and "Bob aborted: the detector is off" in alice.report.abort_reason
+    assert alice.report.transcripts_agree is False, "his digest is not hers"
+    assert alice.report.abort_reason.startswith("authentication failed")
     assert alice.handle(AbortRound("the detector is off", b"x")) == answer
 
 

@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -67,6 +68,22 @@ def test_the_efficiency_of_a_variant_at_two_percent(variant, most):
     trial = Trial(100_000, 0.02, variant, seed=1)
     assert np.array_equal(trial.result, trial.alice)
     assert 1 < trial.efficiency < most
+
+
+def test_sub_block_reuse_saves_parities():
+    variant = VARIANTS["efficient"]
+    counts = {}
+    for reuse in (True, False):
+        trial = Trial(50_000, 0.02, "efficient", seed=7)
+        teller, rng = ParityTeller(trial.alice), np.random.default_rng(7)
+
+        def ask(message, teller=teller):
+            return (teller.start_pass if isinstance(message, StartPass) else teller.ask_parities)(message)
+
+        corrector = Corrector(trial.bob, replace(variant, sub_block_reuse=reuse), ask, rng.bytes)
+        assert np.array_equal(corrector.run(0.02), trial.alice)
+        counts[reuse] = corrector.disclosed_parities
+    assert counts[True] < 0.99 * counts[False]
 
 
 def test_every_disclosed_parity_is_counted():

@@ -3,8 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qkde.bb84 import amplification
 from qkde.bb84.amplification import seed_bit_count, toeplitz_hash
 from qkde.bb84.bits import pack
+from qkde.bb84.errors import RoundFailed
 from qkde.bb84.verification import VERIFICATION_BITS, collision_bound, seed_bytes, universal_hash
 
 
@@ -42,6 +44,22 @@ def test_a_million_equal_bits_stay_exact():
     seed = np.random.default_rng(4).integers(0, 2, n + length - 1, dtype=np.uint8)
     sums = np.concatenate(([0], np.cumsum(seed, dtype=np.int64)))
     assert np.array_equal(toeplitz_hash(np.ones(n, np.uint8), seed, length), (sums[n:] - sums[:-n]) & 1)
+
+
+def test_a_product_that_is_not_close_to_integers_is_not_used(monkeypatch):
+    exact = amplification.fft.irfft
+    monkeypatch.setattr(amplification.fft, "irfft", lambda spectrum, size: exact(spectrum, size) + 0.11)
+    with pytest.raises(RoundFailed, match="round-off 0.11"):
+        toeplitz_hash(np.ones(100, np.uint8), np.ones(149, np.uint8), 50)
+
+
+def test_the_transform_is_in_double_precision(monkeypatch):
+    precisions, exact = [], amplification.fft.rfft
+    monkeypatch.setattr(
+        amplification.fft, "rfft", lambda values, size: precisions.append(values.dtype) or exact(values, size)
+    )
+    toeplitz_hash(np.ones(100, np.uint8), np.ones(149, np.uint8), 50)
+    assert precisions == [np.float64, np.float64]  # float32 is silently wrong at a million bits
 
 
 def test_a_seed_of_the_wrong_length_is_refused():

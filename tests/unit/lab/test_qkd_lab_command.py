@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from qkd_lab.addresses import compose, embedded, endpoints
-from qkd_lab.demo import Demo
 from qkd_lab.embedded.memory import proportional_bytes
-from qkd_lab.lab_folder import LabError, LabFolder
+from qkd_lab.lab_folder import LabFolder
 from qkd_lab.pki.store import Pki
 from qkd_lab.topology import SHIPPED, TopologyError, load
 
@@ -134,14 +133,6 @@ def test_a_lab_in_containers_is_told_from_one_on_this_host(prepared):
     assert lab.in_containers
     done = qkd_lab(prepared, "down")
     assert done.returncode == 1 and "docker compose down" in done.stderr
-
-
-def test_the_demo_needs_a_connection(prepared):
-    class Bare:
-        topology = load(TWO_SITES).__class__("bare", (), (), ())
-
-    with pytest.raises(LabError, match="no connection"):
-        Demo(Bare(), print, lambda *_: None)
 
 
 def test_memory_is_summed_over_a_process_and_all_below_it(tmp_path):

@@ -1,0 +1,153 @@
+"""The stores of a KME: migrations, stores that do not answer, another key-encryption key."""
+
+from __future__ import annotations
+
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from kme.database import Database
+from kme.entity import Entity
+from kme.errors import Unavailable
+from kme.migrations import MigrationError, migrate
+from kme.model import KmeSettings, Link
+from kme.web.operator import health_app, operator_app
+from kme.web.sae import sae_app
+from mutual_tls.app import CALLER
+from mutual_tls.identity import Identity
+
+DB = Path(__file__).parents[3] / "db"
+
+
+@pytest.fixture
+def fresh_dsn(postgres_dsn):
+    admin = psycopg2.connect(postgres_dsn)
+    admin.autocommit = True
+    with admin.cursor() as cursor:
+        cursor.execute("DROP DATABASE IF EXISTS fresh")
+        cursor.execute("CREATE DATABASE fresh")
+    yield psycopg2.extensions.make_dsn(postgres_dsn, dbname="fresh")
+    with admin.cursor() as cursor:
+        cursor.execute("DROP DATABASE fresh WITH (FORCE)")
+    admin.close()
+
+
+def test_processes_that_start_at_once_migrate_the_database_once(fresh_dsn):
+    with ThreadPoolExecutor(4) as pool:
+        versions = list(pool.map(lambda _: migrate(fresh_dsn, DB / "migrations"), range(4)))
+    assert versions == [1] * 4
+
+
+def test_later_migrations_are_added_to_what_is_there(fresh_dsn, tmp_path):
+    (tmp_path / "001_one.sql").write_text("CREATE TABLE one (n int)")
+    assert migrate(fresh_dsn, tmp_path) == 1
+    (tmp_path / "002_two.sql").write_text("ALTER TABLE one ADD COLUMN m int")
+    assert migrate(fresh_dsn, tmp_path) == 2
+    assert migrate(fresh_dsn, tmp_path) == 2
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(fresh_dsn, tmp_path):
+    (tmp_path / "001_one.sql").write_text("CREATE TABLE one (n int); SELECT nonsense")
+    with pytest.raises(psycopg2.Error):
+        migrate(fresh_dsn, tmp_path)
+    (tmp_path / "001_one.sql").write_text("CREATE TABLE one (n int)")
+    assert migrate(fresh_dsn, tmp_path) == 1
+
+
+def test_a_changed_migration_and_a_newer_database_are_refused(fresh_dsn, tmp_path):
+    (tmp_path / "001_one.sql").write_text("CREATE TABLE one (n int)")
+    (tmp_path / "002_two.sql").write_text("CREATE TABLE two (n int)")
+    migrate(fresh_dsn, tmp_path)
+    (tmp_path / "002_two.sql").unlink()
+    with pytest.raises(MigrationError, match="version 2, newer"):
+        migrate(fresh_dsn, tmp_path)
+    (tmp_path / "002_two.sql").write_text("CREATE TABLE three (n int)")
+    with pytest.raises(MigrationError, match="002_two.sql was changed"):
+        migrate(fresh_dsn, tmp_path)
+
+
+def test_a_gap_in_the_numbers_of_migrations_is_refused(tmp_path):
+    (tmp_path / "002_two.sql").write_text("SELECT 1")
+    with pytest.raises(MigrationError, match="001_"):
+        migrate("host=nowhere", tmp_path)
+
+
+def kme(dsn, url, kek=None):
+    settings = KmeSettings("kme-a", "a", "qkde-a", (Link("a-b", "kme-b"),))
+    return Entity(settings, postgres_dsn=dsn, redis_url=url, kek=kek or secrets.token_bytes(32), db=DB, peers={})
+
+
+NO_POSTGRES = "host=/nonexistent user=x dbname=x"
+NO_REDIS = "unix:///nonexistent/redis.sock"
+
+
+def get(app, path, identity):
+    return app.test_client().get(path, environ_overrides={CALLER: identity})
+
+
+def test_stores_that_do_not_answer_give_503_with_a_message_that_names_them(databases, redis_url):
+    operator, sae = Identity("operator", "op"), Identity("sae", "sae-a")
+    for entity, named in (
+        (kme(NO_POSTGRES, f"{redis_url}?db=1"), "Postgres"),
+        (kme(databases["kme_a"], NO_REDIS), "Redis"),
+    ):
+        with pytest.raises(Unavailable, match=named):
+            entity.prepare(["sae-a"])
+        health = get(operator_app(entity), "/healthz", operator)
+        assert health.status_code == 503
+        assert named in health.get_json()["message"]
+        entity.close()
+    answer = get(sae_app(kme(NO_POSTGRES, NO_REDIS).delivery), "/api/v1/keys/x/status", sae)
+    assert answer.status_code == 503 and answer.headers["Retry-After"]
+
+
+def test_a_healthy_kme_says_ok_to_a_probe_and_nothing_else(network):
+    app = network.a.apps["operator"]
+    probe = Identity("probe", "probe")
+    assert get(app, "/healthz", probe).get_json() == {"status": "ok"}
+    assert get(app, "/v1/status", probe).status_code == 401
+    assert get(health_app("other", lambda: None), "/healthz", Identity("sae", "sae-a")).status_code == 401
+
+
+def test_another_key_encryption_key_than_the_stores_is_refused_at_start(network, make_site):
+    other = make_site("kme-a", kek=b"k" * 32)
+    with pytest.raises(Unavailable, match="another key-encryption key|was encrypted under key-encryption key"):
+        other.entity.prepare()
+
+
+def test_the_database_recovers_when_its_connections_were_cut(databases):
+    database = Database(databases["kme_a"], size=2)
+    with database.transaction() as sql:
+        sql.execute("SELECT pg_backend_pid() AS pid")
+        pid = sql.fetchone()["pid"]
+    admin = psycopg2.connect(databases["kme_b"])
+    with admin, admin.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'kme_a'")
+    admin.close()
+    with database.transaction() as sql:
+        sql.execute("SELECT pg_backend_pid() AS pid")
+        assert sql.fetchone()["pid"] != pid
+    database.close()
+
+
+def test_a_transaction_that_raises_changes_nothing(network):
+    database = network.a.entity.database
+    with pytest.raises(ZeroDivisionError), database.transaction() as sql:
+        sql.execute("INSERT INTO sae (sae_id) VALUES ('ghost')")
+        raise ZeroDivisionError
+    assert not network.a.entity.records.has_sae("ghost")
+
+
+def test_more_threads_than_connections_wait_for_each_other(network):
+    database = network.a.entity.database
+
+    def count(_):
+        with database.transaction() as sql:
+            sql.execute("SELECT count(*) AS n FROM sae")
+            return sql.fetchone()["n"]
+
+    with ThreadPoolExecutor(32) as pool:
+        assert set(pool.map(count, range(64))) == {1}
