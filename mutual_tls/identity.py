@@ -50,7 +50,7 @@ def identity_of(certificate: x509.Certificate, *, subject_counts: bool = False) 
 
     `subject_counts` is for listeners under an SAE authority alone: there the subject's common name stands for the SAE
     id where the SAN has no `urn:qkd:` at all, since certificates for SAEs often come from elsewhere (ETSI GS QKD 014
-    leaves the field open). More than one URN, or one that is malformed, is no identity: guessing would let a caller choose.
+    leaves the field open). More than one URN, or a malformed one, is no identity: guessing would let a caller choose.
     """
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

@@ -6,7 +6,6 @@ from kme.web.operator import operator_app
 from kme.web.peer import peer_app
 from kme.web.qkde import qkde_app
 from kme.web.sae import sae_app
-from mutual_tls.identity import Identity
 
 from .kme_parts import entity
 from .listeners import Listener, Server
@@ -19,7 +18,6 @@ THREADS = 16
 def make(settings: Settings) -> Server:
     site = settings.process.removeprefix("kme-")
     kme = entity(settings, site, database_size=THREADS)
-    qkde = Identity("qkde", kme.settings.qkde_id)
 
     def listener(name: str, authority: str, app) -> Listener:
         return Listener(name, settings.bind(name), settings.authority(authority), app)

@@ -1,4 +1,4 @@
-"""The two ends of a link as a QKDE hosts them: Alice answers messages, Bob leads rounds. One round at a time on a link."""
+"""The two ends of a link as a QKDE hosts them: Alice answers messages, Bob leads rounds, one at a time."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class UnknownLink(Exception):
 
 
 class QkdEntity:
-    """`ends`: this QKDE's end of each of its links, by the link's name; `reports`: what rounds told here, oldest first."""
+    """`ends`: this QKDE's end of each link, by the link's name; `reports`: what rounds told here, oldest first."""
 
     def __init__(
         self, name: str, ends: Mapping[str, AliceEnd | BobEnd], handover: Handover, reports: deque[dict[str, Any]]

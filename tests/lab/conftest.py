@@ -21,11 +21,11 @@ def docker_answers() -> bool:
 
 
 @pytest.fixture(scope="session", params=["embedded", "compose"])
-def lab(request, tmp_path_factory) -> Iterator[Lab]:
-    yield from {"embedded": embedded_lab, "compose": compose_lab}[request.param](tmp_path_factory)
+def lab(request, tmp_path_factory, figure) -> Iterator[Lab]:
+    yield from {"embedded": embedded_lab, "compose": compose_lab}[request.param](tmp_path_factory, figure)
 
 
-def embedded_lab(tmp_path_factory) -> Iterator[Lab]:
+def embedded_lab(tmp_path_factory, figure) -> Iterator[Lab]:
     folder = tmp_path_factory.mktemp("embedded")
     logs = folder / ".lab" / "log"
     lab = Lab(folder, lambda: "\n".join(path.read_text(errors="replace") for path in sorted(logs.glob("*.log"))))
@@ -34,13 +34,13 @@ def embedded_lab(tmp_path_factory) -> Iterator[Lab]:
     subprocess.run([*QKD_LAB, "up"], cwd=folder, check=True, env=environment)
     try:
         lab.wait_for_keys()
-        print(f"\nembedded: {time.monotonic() - started:.1f} s from `qkd-lab up` to the first deliverable key")
+        figure(f"embedded: {time.monotonic() - started:.1f} s from `qkd-lab up` to the first deliverable key")
         yield lab
     finally:
         subprocess.run([*QKD_LAB, "down"], cwd=folder, check=True)
 
 
-def compose_lab(tmp_path_factory) -> Iterator[Lab]:
+def compose_lab(tmp_path_factory, figure) -> Iterator[Lab]:
     if not docker_answers():
         assert os.environ.get("QKD_LAB_DOCKER") != "required", "QKD_LAB_DOCKER=required, but no Docker engine answers"
         pytest.skip("no Docker engine answers: the network in containers is not tested")
@@ -56,7 +56,7 @@ def compose_lab(tmp_path_factory) -> Iterator[Lab]:
     started = time.monotonic()
     try:
         compose.start()
-        print(f"\ncompose: {time.monotonic() - started:.1f} s for `docker compose up --wait` with images built")
+        figure(f"compose: {time.monotonic() - started:.1f} s for `docker compose up --wait` with images built")
         lab.wait_for_keys()
         yield lab
     finally:

@@ -60,7 +60,9 @@ def test_a_container_holds_its_own_identity_and_no_other(containers):
     }
 
 
-@pytest.mark.parametrize("service", ["kme-a", "kme-a-scheduler", "qkde-a", "qlink-a-b", "sae-a", "postgres-a", "redis-a"])
+@pytest.mark.parametrize(
+    "service", ["kme-a", "kme-a-scheduler", "qkde-a", "qlink-a-b", "sae-a", "postgres-a", "redis-a"]
+)
 def test_no_process_runs_as_root(containers, service):
     out, _, _ = containers.compose.exec_in_container(["id", "-u"], service_name=service)
     assert out.strip() != "0"

@@ -63,7 +63,9 @@ def test_a_spooled_block_is_encrypted_and_its_owner_alone_can_read_the_file(spoo
     assert path.stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize("harm", [lambda data: data[:-1] + bytes([data[-1] ^ 1]), lambda data: data.replace(b"-a", b"-b")])
+@pytest.mark.parametrize(
+    "harm", [lambda data: data[:-1] + bytes([data[-1] ^ 1]), lambda data: data.replace(b"-a", b"-b")]
+)
 def test_a_damaged_file_is_named_and_not_used(spool, tmp_path, harm):
     block = a_block()
     spool.keep(block)

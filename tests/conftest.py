@@ -1,0 +1,26 @@
+"""Figures that tests measure are printed at the end of a run; none of them is asserted, machines differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+FIGURES = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[FIGURES] = []
+
+
+@pytest.fixture(scope="session")
+def figure(pytestconfig: pytest.Config) -> Callable[[str], None]:
+    """`figure("embedded: 4.1 s to the first key")` adds a line to what is printed at the end."""
+    return pytestconfig.stash[FIGURES].append
+
+
+def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
+    if config.stash[FIGURES]:
+        terminalreporter.section("figures")
+        for line in config.stash[FIGURES]:
+            terminalreporter.write_line(line)
