@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg2
+import psycopg2.errors
 import psycopg2.extras
 from psycopg2.pool import ThreadedConnectionPool
 
@@ -44,6 +45,8 @@ class Database:
                 pool.putconn(connection, close=bool(connection.closed))
         except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
             raise Unavailable(f"Postgres does not answer: {_first_line(error)}") from None
+        except psycopg2.errors.UndefinedTable:
+            raise Unavailable("Postgres: the tables are not there yet, the scheduler makes them at its start") from None
         finally:
             self._free.release()
 

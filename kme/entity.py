@@ -78,9 +78,9 @@ class Entity:
         self.registration.seed(saes, connections)
 
     def check(self) -> None:
-        """Raises Unavailable, in words, unless both stores answer."""
+        """Raises Unavailable, in words, unless both stores answer and are this KME's."""
         self.records.check()
-        self.keystore.check()
+        self.keystore.claim(self.keywrap.fingerprint)
 
     def account(self) -> Account:
         return account_of(self.block_records, self.keystore)

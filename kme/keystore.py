@@ -68,12 +68,8 @@ class KeyStore:
             name: self._redis.register_script((scripts / f"{name}.lua").read_text("utf-8")) for name in names
         }
 
-    def check(self) -> None:
-        with _answering():
-            self._redis.ping()
-
     def claim(self, fingerprint: bytes) -> None:
-        """Raises Unavailable where what is stored was encrypted under another key-encryption key."""
+        """Makes an empty store this KME's. Raises Unavailable where it holds what another KEK has encrypted."""
         with _answering():
             self._redis.set("kek", fingerprint, nx=True)
             known = self._redis.get("kek")

@@ -18,10 +18,10 @@ from qkd_lab.pki.store import Pki
 @click.option("--slave", help="The SAE that fetches them.")
 @click.option("--key-size", default=256, show_default=True, help="Bits of a key.")
 @click.option("--max-keys", default=1000, show_default=True, help="Keys in the pool when it is full.")
-@click.option("--max-keys-per-request", default=128, show_default=True)
+@click.option("--max-keys-per-request", type=int, help="By default 128, or --max-keys where that is less.")
 @click.option("--max-sae-ids", default=0, show_default=True, help="Additional slaves a key may be for.")
 @click.pass_context
-def register(context: click.Context, master: str | None, slave: str | None, **sizes: int) -> None:
+def register(context: click.Context, master: str | None, slave: str | None, **sizes: int | None) -> None:
     """Register a connection: --master M --slave S, or an SAE: sae ID --site S."""
     if context.invoked_subcommand:
         if master or slave:
@@ -38,7 +38,7 @@ def register(context: click.Context, master: str | None, slave: str | None, **si
         "slave_SAE_ID": slave,
         "key_size": sizes["key_size"],
         "max_keys_count": sizes["max_keys"],
-        "max_key_per_request": sizes["max_keys_per_request"],
+        "max_key_per_request": sizes["max_keys_per_request"] or min(128, sizes["max_keys"]),
         "max_SAE_ID_count": sizes["max_sae_ids"],
     }
     found: dict[str, Any] = operator.call(f"kme-{site}", "POST", "/register_connection", body)

@@ -6,6 +6,7 @@ In containers where a Docker engine answers (QKD_LAB_STORES=containers, set by s
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -59,15 +60,17 @@ def redis_url(request) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def embedded_servers(tmp_path_factory) -> Servers:
+def embedded_servers(tmp_path_factory) -> Iterator[Servers]:
     lab = LabFolder(tmp_path_factory.mktemp("stores") / ".lab")
     lab.make()
-    return Servers.choose(lab, {}, os.environ)
+    servers = Servers.choose(lab, {}, os.environ)
+    yield servers
+    shutil.rmtree(servers.data)  # as root it may lie outside of pytest's folders
 
 
 @contextmanager
 def running(server: Postgres | Redis, user: User, data: Path, *arguments: str) -> Iterator[None]:
-    log = data.parent / f"{server.name}.log"
+    log = data / f"{server.name}.log"
 
     def command() -> list[str]:
         return [*server.command(), *arguments]

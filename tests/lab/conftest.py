@@ -37,7 +37,7 @@ def embedded_lab(tmp_path_factory, figure) -> Iterator[Lab]:
         figure(f"embedded: {time.monotonic() - started:.1f} s from `qkd-lab up` to the first deliverable key")
         yield lab
     finally:
-        subprocess.run([*QKD_LAB, "down"], cwd=folder, check=True)
+        subprocess.run([*QKD_LAB, "down", "--remove"], cwd=folder, check=True)
 
 
 def compose_lab(tmp_path_factory, figure) -> Iterator[Lab]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from mutual_tls.identity import Identity
+
 PATH = "/register_connection"
 
 
@@ -125,8 +127,6 @@ def test_a_registration_whose_answer_was_lost_is_completed_by_registering_again(
 
 
 def test_a_kme_can_register_only_connections_that_it_ends(with_saes):
-    from mutual_tls.identity import Identity
-
     elsewhere = connection(source_KME_ID="kme-x")
     path = "/v1/connections/5f0c1b9e-0000-4000-8000-000000000000"
     answer = with_saes.b.client(Identity("kme", "kme-a")).put(path, json=elsewhere)

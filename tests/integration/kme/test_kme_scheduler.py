@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from kme.errors import Unavailable
+from kme.errors import Conflict, Unavailable
 from kme.scheduler import Scheduler
 
 
@@ -100,8 +100,6 @@ def test_without_the_peer_it_says_so_once_and_goes_on_when_the_peer_is_back(netw
 
 
 def test_a_refused_batch_makes_its_pool_wait_and_burns_no_more_meanwhile(network, monkeypatch):
-    from kme.errors import Conflict
-
     network.a.scheduler.step()
 
     def refuse(*_):

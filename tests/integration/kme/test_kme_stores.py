@@ -104,6 +104,14 @@ def test_stores_that_do_not_answer_give_503_with_a_message_that_names_them(datab
     assert answer.status_code == 503 and answer.headers["Retry-After"]
 
 
+def test_a_database_without_tables_is_said_to_be_so(fresh_dsn, redis_url):
+    entity = kme(fresh_dsn, f"{redis_url}?db=3")
+    health = get(operator_app(entity), "/healthz", Identity("operator", "op"))
+    assert (health.status_code, health.get_json()["status"]) == (503, "unavailable")
+    assert "tables are not there yet" in health.get_json()["message"]
+    entity.close()
+
+
 def test_a_healthy_kme_says_ok_to_a_probe_and_nothing_else(network):
     app = network.a.apps["operator"]
     probe = Identity("probe", "probe")
@@ -116,6 +124,8 @@ def test_another_key_encryption_key_than_the_stores_is_refused_at_start(network,
     other = make_site("kme-a", kek=b"k" * 32)
     with pytest.raises(Unavailable, match="another key-encryption key|was encrypted under key-encryption key"):
         other.entity.prepare()
+    health = get(other.apps["operator"], "/healthz", Identity("operator", "op"))
+    assert health.status_code == 503 and "key-encryption key" in health.get_json()["message"]
 
 
 def test_the_database_recovers_when_its_connections_were_cut(databases):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from uuid import UUID, uuid4
 
@@ -80,8 +81,6 @@ def test_the_digest_of_a_batch_tells_whether_it_is_the_same_again(changes):
 
 
 def test_a_batch_survives_the_wire():
-    import json
-
     assert batch_in(json.dumps(batch_json(BATCH)).encode()) == BATCH
 
 

