@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Flask, Response, g, request
 
-from mutual_tls.app import answer, listener_app, problem
+from mutual_tls.app import answer, listener_app, operator_app, problem
 from mutual_tls.client import Peer, Refused, Unreachable
 from sae_demo.cipher import CipherError
 from sae_demo.etsi_answers import MalformedAnswer
@@ -47,18 +47,8 @@ def ops_app(
     random_bytes: Callable[[int], bytes] = os.urandom,
 ) -> Flask:
     """The `ops` listener. `peers` gives the `app` listener of another SAE and raises KeyError for an unknown one."""
-    app = listener_app("ops", lambda caller: caller.role in ("operator", "probe"), max_body_bytes=MAX_BODY_BYTES * 4)
+    app = operator_app("ops", max_body_bytes=MAX_BODY_BYTES * 4)
     _map_errors(app)
-
-    @app.before_request
-    def probes_only_probe() -> Response | None:
-        if g.caller.role == "probe" and request.path != "/healthz":
-            return problem(401, f"{g.caller} is admitted to /healthz only")
-        return None
-
-    @app.get("/healthz")
-    def healthz() -> Response:
-        return answer({"status": "ok"})
 
     @app.post("/v1/messages")
     def send_message() -> Response:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from flask import Flask, Response, abort, g, request
 
-from mutual_tls.app import answer, listener_app, problem
+from mutual_tls.app import answer, listener_app, operator_app, problem
 from mutual_tls.identity import Identity
 from qkde.link.aer import SimulationFailed
 from qkde.link.frames import MAX_PULSES, FrameConflict, FrameError, FrameInvalid, FrameNotFound
@@ -56,20 +56,14 @@ def qkd_app(link: QuantumLink, alice: Identity, bob: Identity) -> Flask:
 
 def ops_app(link: QuantumLink) -> Flask:
     """The link's physics and Eve, for an operator, and its health, for probes as well."""
-    app = listener_app(f"{link.name}-ops", lambda caller: caller.role in ("operator", "probe"), max_body_bytes=1 << 14)
-
-    @app.get("/healthz")
-    def healthz() -> Response:
-        return answer({"status": "ok"})
+    app = operator_app(f"{link.name}-ops", max_body_bytes=1 << 14)
 
     @app.get("/v1/physics")
     def physics() -> Response:
-        _only_operators()
         return _state(link)
 
     @app.patch("/v1/physics")
     def change() -> Response:
-        _only_operators()
         settings = request.get_json(silent=True, force=True)
         if not isinstance(settings, dict):
             return problem(400, "expected a JSON object with some of loss_db, depolarizing, eve")
@@ -88,11 +82,6 @@ def _pulses() -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 10):
         raise FrameInvalid(f"pulses in the query: expected a number from 1 to {MAX_PULSES}")
     return int(text)
-
-
-def _only_operators() -> None:
-    if g.caller.role != "operator":
-        abort(problem(403, f"{g.caller} may not do this: only an operator may"))
 
 
 def _state(link: QuantumLink) -> Response:

@@ -221,8 +221,8 @@ def test_impossible_physics_are_refused_and_change_nothing(ops, link, settings, 
 def test_a_probe_sees_health_and_nothing_else(ops):
     assert ops(PROBE, "GET", "/healthz").json == {"status": "ok"}
     assert ops(OPERATOR, "GET", "/healthz").status_code == 200
-    assert ops(PROBE, "GET", "/v1/physics").status_code == 403
-    assert ops(PROBE, "PATCH", "/v1/physics", '{"loss_db":3}').status_code == 403
+    assert ops(PROBE, "GET", "/v1/physics").status_code == 401
+    assert ops(PROBE, "PATCH", "/v1/physics", '{"loss_db":3}').status_code == 401
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/v1/physics"])

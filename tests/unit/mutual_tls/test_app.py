@@ -1,0 +1,75 @@
+import json
+
+import pytest
+
+from mutual_tls.app import CALLER, listener_app, operator_app
+from mutual_tls.identity import Identity
+
+OPERATOR, PROBE = Identity("operator", "operator"), Identity("probe", "probe")
+
+
+def call(app, caller, path="/healthz", method="GET", **options):
+    return app.test_client().open(path, method=method, environ_overrides={CALLER: caller} if caller else {}, **options)
+
+
+@pytest.fixture
+def faults():
+    return []
+
+
+@pytest.fixture
+def app(faults):
+    app = operator_app("ops", lambda: faults[0] if faults else None)
+
+    @app.post("/v1/echo")
+    def echo():
+        from flask import request
+
+        return request.get_data()
+
+    return app
+
+
+def test_a_healthy_process_says_ok_to_probe_and_operator(app):
+    for caller in (OPERATOR, PROBE):
+        assert call(app, caller).json == {"status": "ok"}
+
+
+def test_what_is_wrong_is_said_in_words_with_503(app, faults):
+    faults.append("PostgreSQL does not answer")
+    answer = call(app, PROBE)
+    assert (answer.status_code, answer.json["message"]) == (503, "PostgreSQL does not answer")
+
+
+def test_a_probe_gets_nothing_but_health(app):
+    assert call(app, PROBE, "/v1/echo", "POST").status_code == 401
+    assert call(app, OPERATOR, "/v1/echo", "POST", data=b"x").data == b"x"
+
+
+@pytest.mark.parametrize("caller", [Identity("sae", "sae-a"), Identity("kme", "kme-a"), None])
+def test_a_caller_of_another_role_or_without_an_identity_is_refused_with_a_json_body(app, caller):
+    answer = call(app, caller)
+    assert answer.status_code == 401 and "message" in answer.json
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "status"), [("/nothing", "GET", 404), ("/healthz", "POST", 405), ("/v1/echo", "GET", 405)]
+)
+def test_every_refusal_has_a_compact_json_body(app, path, method, status):
+    answer = call(app, OPERATOR, path, method)
+    assert answer.status_code == status
+    assert json.loads(answer.data)["message"] and b'": ' not in answer.data
+    assert status != 405 or "Allow" in answer.headers
+
+
+def test_a_body_over_the_limit_is_refused_before_it_is_read():
+    app = listener_app("small", lambda caller: True, max_body_bytes=10)
+
+    @app.post("/v1/echo")
+    def echo():
+        from flask import request
+
+        return request.get_data()
+
+    assert call(app, OPERATOR, "/v1/echo", "POST", data=bytes(11)).status_code == 413
+    assert call(app, OPERATOR, "/v1/echo", "POST", data=bytes(10)).status_code == 200
