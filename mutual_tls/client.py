@@ -116,7 +116,8 @@ def cause_of(error: BaseException) -> str:
             return f"its certificate was not accepted: {link.verify_message}"
     for link in chain:
         if isinstance(link, ssl.SSLError):
-            return f"TLS failed: {link.reason or link}"
+            refused = "it does not accept this client's certificate" if "ALERT" in str(link.reason) else "TLS failed"
+            return f"{refused}: {link.reason or link}"
         if isinstance(link, ConnectionRefusedError):
             return "connection refused: nothing listens there"
         if isinstance(link, ConnectionResetError | BrokenPipeError):

@@ -7,8 +7,10 @@ for it.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
+import socket
 import ssl
 import threading
 from collections.abc import Callable
@@ -27,6 +29,7 @@ from mutual_tls.contexts import Credentials, server_context
 log = logging.getLogger(__name__)
 
 HANDSHAKE_TIMEOUT_S = 10.0
+ALERT_TIMEOUT_S, ALERT_READS = 0.5, 4
 KEEPALIVE_S = 75
 GRACEFUL_STOP_S = 5
 WORKER_SILENCE_S = 120
@@ -153,14 +156,26 @@ class ListenerConnection(TConn):
             return
         self.initialized = True
         self.sock.settimeout(HANDSHAKE_TIMEOUT_S)
+        self.sock = self._context.wrap_socket(self.sock, server_side=True, do_handshake_on_connect=False)
         try:
-            self.sock = self._context.wrap_socket(self.sock, server_side=True)
-        except (ssl.SSLError, OSError) as error:
+            self.sock.do_handshake()
+        except OSError as error:
             cause = getattr(error, "verify_message", "") or getattr(error, "reason", "") or str(error)
             log.warning("listener %s: TLS handshake with %s failed: %s", self._name, self.client[0], cause)
+            self._let_the_alert_arrive()
             raise StopIteration("no TLS session") from error
         self.sock.setblocking(True)
         self.parser = http.get_parser(self.cfg, self.sock, self.client)
+
+    def _let_the_alert_arrive(self) -> None:
+        """Closing while the client still sends would reset the connection: the alert that names the cause is lost."""
+        self.sock = socket.socket(fileno=self.sock.detach())
+        self.sock.settimeout(ALERT_TIMEOUT_S)
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_WR)
+            for _ in range(ALERT_READS):
+                if not self.sock.recv(1 << 16):
+                    break
 
 
 class ProcessLog(Logger):

@@ -178,6 +178,12 @@ def test_a_rejected_handshake_is_logged_with_its_cause(pki, server):
     assert "listener peer: TLS handshake with 127.0.0.1 failed" in server["log"].read_text()
 
 
+def test_a_client_is_told_why_its_certificate_is_not_accepted(pki, server):
+    for _ in range(5):
+        with pytest.raises(Unreachable, match="UNKNOWN_CA"):
+            peer(pki, server["peer"], "operator").request("PUT", "/v1/whoami", octets=bytes(1 << 16))
+
+
 def test_a_listener_refuses_to_trust_two_authorities(pki, tmp_path):
     both = tmp_path / "both.pem"
     both.write_bytes(b"".join((pki / "kme-a" / "trust" / f"{name}.pem").read_bytes() for name in ("kme", "operator")))
