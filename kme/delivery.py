@@ -96,8 +96,11 @@ class Delivery:
         return [Key(key_id, self._keywrap.unwrap(key, key_context(key_id, connection_id))) for key_id, key in wrapped]
 
     def _fill_on_demand(self, connection: Connection, size_bits: int, count: int) -> None:
-        """Cuts keys of another size than the connection's own. They wait in a pool of that size, so that one that was
-        cut and not taken, because its caller has gone, is there for the next."""
+        """Cuts keys of another size than the connection's own from the link's reserve, as many as it has.
+
+        They go to a pool of that size: what was cut and not taken, since the reserve was too small or the caller has
+        gone, is there for the next request.
+        """
         link = self._settings.link_to(connection.target_kme_id)
         peer = self._peers.get(connection.target_kme_id)
         if link is None or peer is None:
@@ -106,13 +109,11 @@ class Delivery:
         if not self._on_demand.acquire(timeout=1.0):
             raise Unavailable("too many requests for keys of other sizes at once, try again")
         try:
-            filled_count = self._batches.fill(connection, link, peer, size_bits, count)
+            self._batches.fill(connection, link, peer, size_bits, count)
         except PeerError as error:
             raise Unavailable(f"no keys of {size_bits} bits can be made now: {error}") from None
         finally:
             self._on_demand.release()
-        if filled_count < count:
-            self._keystore.want(link.name, size_bits * (count - filled_count))
 
 
 def check_request(request: KeyRequest, connection: Connection) -> int:

@@ -4,7 +4,7 @@ Layout, with 16-byte binary UUIDs inside values:
 `block:{id}` hash bits, version, uncut_bits · `cuts:{id}` hash of a block's cuts: id → range and digest ·
 `pool:{connection}:{size}` list of key id | wrapped key, at the master's KME · `keys:{connection}` hash key id → wrapped
 key, at the slave's · `entitlement` hash key id → connection, kept after delivery · `blocks` set of all block ids ever
-seen · `account` hash · `audit` stream · `wanted` hash link → bits that callers missed · `kek` fingerprint.
+seen · `account` hash · `audit` stream · `kek` fingerprint.
 There is no EXPIRE anywhere: what Redis removes by itself would be missing in the account.
 """
 
@@ -132,19 +132,6 @@ class KeyStore:
         with _answering():
             values = self._redis.hmget("account", ACCOUNT_ENTRIES)
         return {name: int(value or 0) for name, value in zip(ACCOUNT_ENTRIES, values, strict=True)}
-
-    def want(self, link: str, bits: int) -> None:
-        """Tells the scheduler that callers missed this many uncut bits on a link."""
-        with _answering():
-            self._redis.hset("wanted", link, bits)
-
-    def wanted_bits(self, link: str) -> int:
-        with _answering():
-            return int(self._redis.hget("wanted", link) or 0)
-
-    def has_enough(self, link: str) -> None:
-        with _answering():
-            self._redis.hdel("wanted", link)
 
     def audit_entries(self, count: int) -> list[tuple[bytes, dict[bytes, bytes]]]:
         """The oldest entries of the audit stream: stream id and fields."""

@@ -139,13 +139,10 @@ class LinkKeeper:
         largest_bits = max(one.key_size_bits for one in connections)
         coming = self._blocks("arriving") + self._blocks("received")
         confirmed = [one for one in self._blocks("confirmed") if one.uncut_bits >= largest_bits]
-        wanted_bits = self._keystore.wanted_bits(self.link.name)
-        demand_bits = sum(need.bits for need in needs) + self._settings.reserve_bits + wanted_bits
+        demand_bits = sum(need.bits for need in needs) + self._settings.reserve_bits
         supply_bits = sum(one.uncut_bits for one in confirmed)
         if supply_bits + sum(one.length_bits for one in coming) < demand_bits:
             self._rounds.order()
-        elif wanted_bits and supply_bits >= demand_bits:
-            self._keystore.has_enough(self.link.name)
         return supply_bits
 
     def _blocks(self, state: str) -> list[Block]:

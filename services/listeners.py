@@ -13,6 +13,7 @@ import logging
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ from mutual_tls.contexts import Credentials, server_context
 log = logging.getLogger(__name__)
 
 HANDSHAKE_TIMEOUT_S = 10.0
-ALERT_TIMEOUT_S, ALERT_READS = 0.5, 4
+ALERT_WAIT_S = 0.5
 KEEPALIVE_S = 75
 GRACEFUL_STOP_S = 5
 WORKER_SILENCE_S = 120
@@ -170,10 +171,11 @@ class ListenerConnection(TConn):
     def _let_the_alert_arrive(self) -> None:
         """Closing while the client still sends would reset the connection: the alert that names the cause is lost."""
         self.sock = socket.socket(fileno=self.sock.detach())
-        self.sock.settimeout(ALERT_TIMEOUT_S)
+        until = time.monotonic() + ALERT_WAIT_S
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_WR)
-            for _ in range(ALERT_READS):
+            while (left := until - time.monotonic()) > 0:
+                self.sock.settimeout(left)
                 if not self.sock.recv(1 << 16):
                     break
 

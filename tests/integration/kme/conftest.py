@@ -196,6 +196,7 @@ def make_site(databases: dict[str, str], redis_url: str) -> Iterator[Callable[..
             kek=options.pop("kek", keks[kme_id]),
             db=DB,
             peers=options.pop("peers", {}),
+            database_size=2,
         )
         entities.append(entity)
         return Site(entity, entity.peers)

@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from kme.errors import Unavailable
+from kme.keywrap import block_context
 from kme.model import Block
 from mutual_tls.client import Refused, Unreachable
 from mutual_tls.identity import Identity
@@ -171,6 +172,25 @@ def test_a_confirmation_whose_answer_was_lost_is_answered_again(network):
     assert network.b.entity.account().burned == 256
 
 
+def test_a_confirmation_with_another_link_or_length_is_refused(network):
+    network.qkde.round(block_id := uuid4(), "kme-a")
+    body = {"link": "a-b", "length_bits": network.qkde.length_bits, "tag": "00" * 32}
+    for change in ({"link": "x-y"}, {"length_bits": 8}):
+        answer = post(network, f"/v1/blocks/{block_id}/confirmation", body | change)
+        assert answer.status_code == 409 and "is known on link a-b" in answer.get_json()["message"]
+    assert "tag" in post(network, f"/v1/blocks/{block_id}/confirmation", body).get_json()["message"]
+    assert post(network, f"/v1/blocks/{block_id}/confirmation", body, sender="kme-z").status_code == 401
+
+
+def test_a_peer_that_cannot_prove_to_hold_the_block_gets_it_given_up(network, monkeypatch):
+    network.qkde.round(uuid4(), "kme-a")
+    network.qkde.abort_reason = "no other block"
+    monkeypatch.setattr(network.b.entity.confirmation, "answer", lambda *_: bytes(32))
+    network.a.scheduler.step()
+    assert not blocks(network.a, "confirmed")
+    assert network.a.entity.account().destroyed == network.qkde.length_bits
+
+
 def test_a_block_that_has_not_reached_the_peer_yet_is_confirmed_later(network):
     block_id, bits = uuid4(), secrets.token_bytes(1000)
     network.a.hand_over(block_id, "kme-a", bits)
@@ -218,7 +238,45 @@ def test_a_block_that_stays_unconfirmed_is_given_up_and_a_late_hand_off_is_dropp
     assert network.b.entity.block_records.block(block_id).state == "closed"
 
 
+def test_a_block_that_is_closed_while_it_arrives_is_not_stored_afterwards(network, monkeypatch):
+    """The hand-off has read `arriving`, then the owner closes the block, then the hand-off goes on."""
+    block_id, entity = uuid4(), network.b.entity
+    store = entity.keystore.store_block
+
+    def closed_in_between(*arguments):
+        assert post(network, f"/v1/blocks/{block_id}/closure").status_code == 200
+        return store(*arguments)
+
+    monkeypatch.setattr(entity.keystore, "store_block", closed_in_between)
+    assert network.b.hand_over(block_id, "kme-a", bytes(1000)).status_code == 204
+    assert entity.block_records.block(block_id).state == "closed"
+    assert entity.account().received == 0
+
+
 # Batches
+
+
+def test_what_was_cut_is_gone_from_the_block_on_both_sides(network):
+    filled(network)
+    (block,) = blocks(network.a, "confirmed")
+    end = (256 + 5 * 256) // 8
+    for site in (network.a, network.b):
+        stored = site.entity.keystore.block(block.block_id)
+        bits = site.entity.keywrap.unwrap(stored.wrapped, block_context(block.block_id, stored.version))
+        assert bits == bytes(end) + network.qkde.blocks[block.block_id][end:]
+
+
+def test_a_block_is_not_closed_while_a_batch_of_it_is_unsettled(network):
+    network.qkde.length_bits = 256 + 5 * 256
+    network.qkde.round(uuid4(), "kme-a")
+    network.qkde.abort_reason = "no other block"
+    network.a.peers["kme-b"].faults = ["", "lose", "refuse", "refuse"]
+    network.a.scheduler.step()  # confirms it, cuts all of it, and does not hear the answer
+    network.a.scheduler.step()
+    assert blocks(network.a, "confirmed") and unsettled(network)
+    network.step_until(lambda: blocks(network.a, "closed"))
+    assert len(pool_ids(network)) == 5
+    network.assert_account_adds_up()
 
 
 def test_a_batch_sent_again_is_answered_again_and_changes_nothing(network):

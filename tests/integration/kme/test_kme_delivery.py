@@ -158,7 +158,7 @@ def test_keys_of_another_size_are_cut_on_demand_and_equal_at_both_ends(full, siz
     full.assert_account_adds_up()
 
 
-def test_where_bits_for_another_size_are_missing_the_scheduler_makes_more(full):
+def test_where_bits_for_another_size_are_missing_the_reserve_is_filled_again_and_nothing_cut_is_lost(full):
     full.qkde.length_bits = 20_000
     wanted = {"number": 10, "size": 4096}
     first = full.a.sae("sae-a").post(ENC, json=wanted)
