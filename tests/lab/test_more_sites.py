@@ -3,6 +3,7 @@
 import subprocess
 
 from qkd_lab.topology import SHIPPED
+
 from running_lab import QKD_LAB, Lab
 
 
