@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -46,19 +49,42 @@ def compose_lab(tmp_path_factory, figure) -> Iterator[Lab]:
         pytest.skip("no Docker engine answers: the network in containers is not tested")
     from testcontainers.compose import DockerCompose
 
-    # A copy: a lab of the checkout's own folder must not be touched.
-    folder = tmp_path_factory.mktemp("compose") / "qkdlabtest"
+    # A copy: a lab of the checkout's own folder must not be touched. Its name is the name of the compose project.
+    folder = tmp_path_factory.mktemp("compose") / f"qkdlab{os.getpid()}"
     unwanted = shutil.ignore_patterns(".git", ".lab", ".venv", "__pycache__", "*.egg-info", ".*_cache", ".hypothesis")
     shutil.copytree(CHECKOUT, folder, ignore=unwanted)
+    ports = publish_on_free_ports(folder)
     compose = DockerCompose(str(folder), build=True, wait=True)
     subprocess.run(["docker", "compose", "build", "--quiet"], cwd=folder, check=True)
-    lab = Lab(folder, lambda: "\n".join(compose.get_logs()), compose)
+    lab = Lab(folder, lambda: "\n".join(compose.get_logs()), compose, ports)
     started = time.monotonic()
     try:
         compose.start()
         figure(f"compose: {time.monotonic() - started:.1f} s for `docker compose up --wait` with images built")
+        lab.tell_published_ports()
         lab.wait_for_keys()
         yield lab
     finally:
         if os.environ.get("QKD_LAB_KEEP") != "1":
             compose.stop(down=True)
+
+
+def publish_on_free_ports(folder: Path) -> dict[str, str]:
+    """An override file with other ports on the host, so that a lab that runs here already is not in the way."""
+    described = subprocess.run(
+        ["docker", "compose", "config", "--format", "json"], cwd=folder, check=True, capture_output=True, text=True
+    )
+    ports, lines = {}, ["services:"]
+    for name, service in json.loads(described.stdout)["services"].items():
+        published = service.get("ports", [])
+        ports |= {one["published"]: free_port() for one in published}
+        mapped = ", ".join(f'"127.0.0.1:{ports[one["published"]]}:{one["target"]}"' for one in published)
+        lines += [f"  {name}:", f"    ports: !override [{mapped}]"] if published else []
+    (folder / "docker-compose.override.yml").write_text("\n".join(lines) + "\n")
+    return ports
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,13 @@ class Lab:
     folder: Path
     logs: Callable[[], str]
     compose: Any = None  # testcontainers' DockerCompose, where it runs in containers
+    ports: Mapping[str, str] = field(default_factory=dict)  # there: what the tests publish a port of the host as
+
+    def tell_published_ports(self) -> None:
+        """The one-shot `init` tells the ports of docker-compose.yml, each time it runs."""
+        endpoints = self.folder / ".lab" / "endpoints.json"
+        told = re.sub(r":(\d+)\"", lambda port: f':{self.ports.get(port[1], port[1])}"', endpoints.read_text())
+        endpoints.write_text(told)
 
     def command(self, *arguments: str, expected: int = 0) -> str:
         """A `qkd-lab` command in the lab's folder: what it prints, on both streams."""

@@ -74,5 +74,6 @@ def test_the_message_exchange_runs_in_the_network(lab):
     done = subprocess.run(
         ["docker", "compose", "run", "--rm", "-T", "demo"], cwd=lab.folder, capture_output=True, text=True
     )
+    lab.tell_published_ports()
     assert done.returncode == 0, done.stdout + done.stderr
     assert "sae-b" in done.stdout

@@ -257,7 +257,9 @@ def test_every_delivery_is_in_the_audit_trail_once(full):
         assert (detail["role"], detail["sae_id"], detail["key_ids"]) == (role, sae, [key["key_ID"]])
 
 
-def test_delivery_needs_no_postgres_once_a_connection_is_known(full):
+def test_delivery_needs_no_postgres_once_a_connection_is_known(full, restarted):
+    restarted("kme-a")  # so that nothing is known but what the requests themselves looked up
+    restarted("kme-b")
     (key,) = take(full)
     assert fetch(full, key["key_ID"]).status_code == 200
     for site in (full.a, full.b):
