@@ -5,35 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, request
 
 from kme.entity import Entity
 from kme.errors import KmeError
 from kme.etsi014 import connection_in, connection_json
 from kme.strict_json import object_in, string
 from kme.web.errors import answer_errors
-from mutual_tls.app import answer, listener_app, problem
+from mutual_tls.app import answer
+from mutual_tls.app import operator_app as ops_listener
 
 
 def health_app(name: str, check: Callable[[], None]) -> Flask:
     """An operator listener with nothing but `/healthz`; `check` raises KmeError, in words, where something is wrong."""
-    app = listener_app(name, lambda caller: caller.role in ("operator", "probe"))
 
-    @app.before_request
-    def probes_see_health_alone() -> Response | None:
-        if g.caller.role == "probe" and request.path != "/healthz":
-            return problem(401, f"{g.caller} may only call /healthz")
-        return None
-
-    @app.get("/healthz")
-    def health() -> Response:
+    def fault() -> str | None:
         try:
             check()
         except KmeError as error:
-            return answer({"status": "unavailable", "message": error.message}, 503)
-        return answer({"status": "ok"})
+            return error.message
+        return None
 
-    return answer_errors(app)
+    return answer_errors(ops_listener(name, fault))
 
 
 def operator_app(kme: Entity) -> Flask:

@@ -107,7 +107,7 @@ def test_stores_that_do_not_answer_give_503_with_a_message_that_names_them(datab
 def test_a_database_without_tables_is_said_to_be_so(fresh_dsn, redis_url):
     entity = kme(fresh_dsn, f"{redis_url}?db=3")
     health = get(operator_app(entity), "/healthz", Identity("operator", "op"))
-    assert (health.status_code, health.get_json()["status"]) == (503, "unavailable")
+    assert (health.status_code, health.get_json()["status"]) == (503, "failing")
     assert "tables are not there yet" in health.get_json()["message"]
     entity.close()
 
