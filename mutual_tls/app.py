@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 from collections.abc import Callable
 from typing import Any
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, abort, g, request
 from werkzeug.exceptions import HTTPException
 
 from mutual_tls.identity import Identity, NoIdentity, identity_of_der
@@ -30,8 +31,19 @@ def problem(status: int, message: str, *details: dict[str, Any], headers: dict[s
 
 def answer(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """A compact JSON answer."""
-    text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(body, separators=(",", ":"))
     return Response(text, status, headers, content_type="application/json")
+
+
+def json_object() -> dict[str, Any]:
+    """The request's body, which must be a JSON object; else the request ends with 400."""
+    try:
+        body = json.loads(request.get_data())
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        abort(problem(400, "the body must be a JSON object"))
+    return body
 
 
 def listener_app(
@@ -47,6 +59,16 @@ def listener_app(
     """
     app = Flask(name, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
+
+    @app.before_request
+    def read_chunks() -> Response | None:
+        # A body without a length would be cut off at the limit without a word, and the part before it taken for all.
+        if request.content_length is None and "chunked" in request.headers.get("Transfer-Encoding", "").lower():
+            body = request.environ["wsgi.input"].read(max_body_bytes + 1)
+            if len(body) > max_body_bytes:
+                return problem(413, f"the body is larger than {max_body_bytes} bytes")
+            request.environ.update({"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))})
+        return None
 
     @app.before_request
     def admit() -> Response | None:

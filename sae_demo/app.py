@@ -7,9 +7,9 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, g
 
-from mutual_tls.app import answer, listener_app, operator_app, problem
+from mutual_tls.app import answer, json_object, listener_app, operator_app, problem
 from mutual_tls.client import Peer, Refused, Unreachable
 from sae_demo.cipher import CipherError
 from sae_demo.etsi_answers import MalformedAnswer
@@ -28,7 +28,7 @@ def inbox_app(sae_id: str, kme: Kme, inbox: Inbox) -> Flask:
 
     @app.post("/v1/messages")
     def message() -> Response:
-        message = read_message(request.get_json(force=True, silent=True))
+        message = read_message(json_object())
         if message.sender != g.caller.id:
             return problem(401, f"from: the caller's certificate is that of {g.caller.id}")
         if message.receiver != sae_id:
@@ -52,7 +52,7 @@ def ops_app(
 
     @app.post("/v1/messages")
     def send_message() -> Response:
-        order = read_order(request.get_json(force=True, silent=True))
+        order = read_order(json_object())
         try:
             peer = peers(order.receiver)
         except KeyError:

@@ -28,7 +28,7 @@ def make(settings: Settings) -> Server:
                 "ops",
                 settings.bind("ops"),
                 settings.authority("operator"),
-                lambda: health_app(settings.process, kme.check),
+                lambda: health_app(settings.process, scheduler.check),
             )
         ],
         threads=4,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -36,7 +37,7 @@ class Settings:
     pki: Path
     secrets: Path
     state: Path
-    bind_all: frozenset[str]
+    more_hosts: tuple[str, ...]
     log_level: str
     worker_count: int
 
@@ -53,8 +54,8 @@ class Settings:
         if problems:
             raise SettingsError("\n".join(problems))
         process, *paths = (environ[name] for name in wanted)
-        bind_all = frozenset(environ.get("QKD_BIND_ALL", "").split())
-        return cls(process, *map(Path, paths), bind_all, level, int(workers))
+        more_hosts = tuple(environ.get("QKD_ALSO_AT", "").split())
+        return cls(process, *map(Path, paths), more_hosts, level, int(workers))
 
     @cached_property
     def topology(self) -> Topology:
@@ -85,14 +86,21 @@ class Settings:
         except KeyError:
             raise SettingsError(f"{self.addresses_file} has no address of {process}, listener {listener}") from None
 
-    def bind(self, listener: str) -> str:
-        """Where this process's own listener listens.
+    def bind(self, listener: str) -> tuple[str, ...]:
+        """Where this process's own listener listens, `ip:port` each.
 
-        The very address in the book, so that it is reached from that network alone; but one named in QKD_BIND_ALL is
-        published, and listens on every interface.
+        The very address in the book, so that it is reached from that network alone, and the further names that
+        QKD_ALSO_AT gives it (`sae=kme-a.host`): where the host publishes it, or on a second network of its own.
         """
-        host, _, port = self.address(self.process, listener).rpartition(":")
-        return f"0.0.0.0:{port}" if listener in self.bind_all else f"{host}:{port}"
+        name, _, port = self.address(self.process, listener).rpartition(":")
+        more = [host for where, _, host in (entry.partition("=") for entry in self.more_hosts) if where == listener]
+        found: dict[str, None] = {}
+        for host in (name, *more):
+            try:
+                found |= {entry[4][0]: None for entry in socket.getaddrinfo(host, port, socket.AF_INET)}
+            except OSError as error:
+                raise SettingsError(f"listener {listener}: {host} is no name of this host: {error.strerror}") from error
+        return tuple(f"{ip}:{port}" for ip in found)
 
     def peer(self, process: str, listener: str, identity: Identity, *, timeout_s: float = 10.0, **options: Any) -> Peer:
         return Peer(self.address(process, listener), identity, self.credentials, timeout_s=timeout_s, **options)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from flask import Flask, Response, abort, g, request
 
-from mutual_tls.app import answer, listener_app, operator_app, problem
+from mutual_tls.app import answer, json_object, listener_app, operator_app, problem
 from mutual_tls.identity import Identity
 from qkde.link.aer import SimulationFailed
 from qkde.link.frames import MAX_PULSES, FrameConflict, FrameError, FrameInvalid, FrameNotFound
@@ -64,10 +64,7 @@ def ops_app(link: QuantumLink) -> Flask:
 
     @app.patch("/v1/physics")
     def change() -> Response:
-        settings = request.get_json(silent=True, force=True)
-        if not isinstance(settings, dict):
-            return problem(400, "expected a JSON object with some of loss_db, depolarizing, eve")
-        link.change_physics(**settings)
+        link.change_physics(**json_object())
         return _state(link)
 
     @app.errorhandler(ImpossiblePhysics)

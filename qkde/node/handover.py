@@ -7,7 +7,7 @@ import threading
 
 from mutual_tls.client import Peer, PeerError, Refused
 from qkde.bb84.report import Block
-from qkde.node.spool import Spool, SpoolError
+from qkde.node.spool import Spool
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +20,7 @@ class Handover:
         self._spool = spool
         self._kme = kme
         self._released = threading.Event()
+        self._said: dict[str, str] = {}
 
     def release(self, block_id: str) -> None:
         """The round of this block ended well: offer it from now on."""
@@ -39,11 +40,7 @@ class Handover:
 
     def offer_all(self) -> bool:
         """Offers every released block once; True when none is left."""
-        try:
-            return all([self._offer(block) for block in self._spool.released()])
-        except SpoolError as error:
-            log.error("%s", error)
-            return False
+        return all([self._offer(block) for block in self._spool.released()])
 
     def _offer(self, block: Block) -> bool:
         try:
@@ -55,12 +52,18 @@ class Handover:
             )
         except Refused as refusal:
             if refusal.status != CONTRADICTION:
-                log.warning("block %s is not taken yet: %s", block.block_id, refusal)
-                return False
+                return self._wait(block, refusal)
             # The KME knows this id with other contents: these bits can never be a key, so they are destroyed.
             log.error("block %s is destroyed: %s", block.block_id, refusal)
         except PeerError as error:
-            log.warning("block %s waits: %s", block.block_id, error)
-            return False
+            return self._wait(block, error)
+        self._said.pop(block.block_id, None)
         self._spool.forget(block.block_id)
         return True
+
+    def _wait(self, block: Block, trouble: PeerError) -> bool:
+        """One line when trouble begins or changes, not one per attempt."""
+        if self._said.get(block.block_id) != str(trouble):
+            self._said[block.block_id] = str(trouble)
+            log.warning("block %s waits: %s", block.block_id, trouble)
+        return False

@@ -7,6 +7,7 @@ A block is *kept* before this end's last message of the round, since from then o
 from __future__ import annotations
 
 import json
+import logging
 import os
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from qkde.bb84.report import Block
 NONCE_BYTES = 12
 KEPT = ".kept"
 RELEASED = ".block"
+DAMAGED = ".damaged"
+
+log = logging.getLogger(__name__)
 
 
 class SpoolError(Exception):
@@ -60,9 +64,15 @@ class Spool:
         self._sync_folder()
 
     def released(self) -> list[Block]:
-        """The blocks to offer, oldest first. Raises SpoolError, naming the file, for one that can't be read."""
-        paths = sorted(self._folder.glob(f"*{RELEASED}"), key=lambda path: path.stat().st_mtime_ns)
-        return [self._read(path) for path in paths]
+        """The blocks to offer, oldest first. A file that can't be read is put aside, so that it is in nobody's way."""
+        blocks = []
+        for path in sorted(self._folder.glob(f"*{RELEASED}"), key=lambda path: path.stat().st_mtime_ns):
+            try:
+                blocks.append(self._read(path))
+            except SpoolError as error:
+                log.error("%s; it is put aside", error)
+                path.rename(path.with_suffix(DAMAGED))
+        return blocks
 
     def _read(self, path: Path) -> Block:
         described, _, sealed = path.read_bytes().partition(b"\n")

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from flask import Flask, Response, abort, g, request
 
-from mutual_tls.app import answer, listener_app, operator_app, problem
+from mutual_tls.app import answer, json_object, listener_app, operator_app, problem
 from mutual_tls.client import PeerError, Refused
 from mutual_tls.identity import Identity
 from qkde.bb84.errors import DeviceUnavailable, MalformedMessage
@@ -24,7 +24,7 @@ def kme_app(entity: QkdEntity, kme: Identity) -> Flask:
 
     @app.post("/v1/orders")
     def order() -> Response:
-        body = _object()
+        body = json_object()
         link = body.get("link")
         if not isinstance(link, str):
             return problem(400, "link: expected the name of a link")
@@ -52,7 +52,7 @@ def classical_app(entity: QkdEntity) -> Flask:
     @app.post("/v1/links/<link>/orders")
     def order(link: str) -> Response:
         only_the_other_end(link)
-        body = _object()
+        body = json_object()
         # Alice's QKDE orders in its own KME's name only; Bob's own KME asks him itself.
         return answer(entity.bob(link).order_from_alice(_block_id(body), body.get("owner")))
 
@@ -68,13 +68,6 @@ def ops_app(entity: QkdEntity) -> Flask:
         return answer(list(entity.reports))
 
     return app
-
-
-def _object() -> dict:
-    body = request.get_json(force=True, silent=True)
-    if not isinstance(body, dict):
-        abort(problem(400, "expected a JSON object"))
-    return body
 
 
 def _block_id(body: dict) -> str:

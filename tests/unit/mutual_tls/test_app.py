@@ -1,8 +1,9 @@
+import io
 import json
 
 import pytest
 
-from mutual_tls.app import CALLER, listener_app, operator_app
+from mutual_tls.app import CALLER, answer, json_object, listener_app, operator_app
 from mutual_tls.identity import Identity
 
 OPERATOR, PROBE = Identity("operator", "operator"), Identity("probe", "probe")
@@ -73,3 +74,36 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read():
 
     assert call(app, OPERATOR, "/v1/echo", "POST", data=bytes(11)).status_code == 413
     assert call(app, OPERATOR, "/v1/echo", "POST", data=bytes(10)).status_code == 200
+
+
+@pytest.mark.parametrize(("size", "status"), [(10, 200), (11, 413), (100_000, 413)])
+def test_a_chunked_body_is_taken_whole_or_not_at_all(size, status):
+    app = listener_app("small", lambda caller: True, max_body_bytes=10)
+
+    @app.post("/v1/echo")
+    def echo():
+        from flask import request
+
+        return request.get_data()
+
+    stream = io.BytesIO(b"x" * size)
+    answer = app.test_client().open(
+        "/v1/echo",
+        method="POST",
+        headers={"Transfer-Encoding": "chunked"},
+        environ_overrides={CALLER: OPERATOR, "wsgi.input": stream, "wsgi.input_terminated": True},
+    )
+    assert answer.status_code == status
+    assert status != 200 or answer.data == b"x" * size
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"null", b"[" * 100_000, b'{"a":', b"\xff{}"])
+def test_a_body_that_is_no_json_object_is_a_400(body):
+    app = listener_app("json", lambda caller: True)
+
+    @app.post("/v1/object")
+    def read():
+        return answer(json_object())
+
+    assert call(app, OPERATOR, "/v1/object", "POST", data=body).status_code == 400
+    assert call(app, OPERATOR, "/v1/object", "POST", data=b'{"\\ud800":1}').status_code == 200

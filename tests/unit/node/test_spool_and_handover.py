@@ -7,7 +7,7 @@ import pytest
 from mutual_tls.client import Refused, Reply, Unreachable
 from qkde.bb84.report import Block
 from qkde.node.handover import Handover
-from qkde.node.spool import Spool, SpoolError
+from qkde.node.spool import Spool
 
 KEY = bytes(range(32))
 
@@ -66,14 +66,25 @@ def test_a_spooled_block_is_encrypted_and_its_owner_alone_can_read_the_file(spoo
 @pytest.mark.parametrize(
     "harm", [lambda data: data[:-1] + bytes([data[-1] ^ 1]), lambda data: data.replace(b"-a", b"-b")]
 )
-def test_a_damaged_file_is_named_and_not_used(spool, tmp_path, harm):
-    block = a_block()
-    spool.keep(block)
-    spool.release(block.block_id)
-    (path,) = (tmp_path / "spool").iterdir()
+def test_a_damaged_file_is_named_and_put_aside_and_the_others_are_offered(spool, tmp_path, harm, caplog):
+    block, other = a_block(), a_block()
+    for one in (block, other):
+        spool.keep(one)
+        spool.release(one.block_id)
+    path = tmp_path / "spool" / f"{block.block_id}.block"
     path.write_bytes(harm(path.read_bytes()))
-    with pytest.raises(SpoolError, match=block.block_id):
-        spool.released()
+    assert spool.released() == [other]
+    assert str(path) in caplog.text
+    assert path.with_suffix(".damaged").exists()
+
+
+def test_a_block_that_waits_is_told_of_once(spool, caplog):
+    handover, block = Handover(spool, Kme(*[Unreachable("nobody")] * 3)), a_block()
+    spool.keep(block)
+    handover.release(block.block_id)
+    for _ in range(3):
+        handover.offer_all()
+    assert caplog.text.count("waits: nobody") == 1
 
 
 def test_a_block_is_offered_until_the_kme_acknowledges_it(spool):

@@ -1,5 +1,6 @@
 """A real server process with two listeners, spoken to over real TLS."""
 
+import contextlib
 import json
 import select
 import socket
@@ -20,13 +21,18 @@ from qkd_lab.pki.store import Pki
 from qkd_lab.topology import SHIPPED, load
 
 CHECKOUT = Path(__file__).resolve().parents[3]
+THREADS = 4
 SERVER = """
+    THREADS = 4
     import sys, threading
     from pathlib import Path
     from flask import g, request
     from mutual_tls.app import answer, listener_app, operator_app
     from mutual_tls.contexts import Credentials
+    from services import connections
     from services.listeners import Listener, Server
+
+    connections.REQUEST_S = 2.0
 
     pki, peer_port, ops_port = Path(sys.argv[1]), *sys.argv[2:4]
 
@@ -48,10 +54,10 @@ SERVER = """
         "kme-a",
         Credentials.in_folder(folder),
         [
-            Listener("peer", f"127.0.0.1:{peer_port}", folder / "trust" / "kme.pem", peer_app),
-            Listener("ops", f"127.0.0.1:{ops_port}", folder / "trust" / "operator.pem", lambda: operator_app("ops")),
+            Listener("peer", (f"127.0.0.1:{peer_port}",), folder / "trust" / "kme.pem", peer_app),
+            Listener("ops", (f"127.0.0.1:{ops_port}",), folder / "trust" / "operator.pem", lambda: operator_app("ops")),
         ],
-        threads=4,
+        threads=THREADS,
         background=lambda stopping: stopping.wait(),
     ).run()
 """
@@ -164,13 +170,73 @@ def test_an_unexpected_error_says_nothing_of_what_it_worked_on(pki, server):
     assert "RuntimeError" in log and "0123456789abcdef" not in log
 
 
-def test_a_silent_client_holds_up_nobody(pki, server):
-    silent = [socket.create_connection(("127.0.0.1", server["ops"])) for _ in range(3)]
+def silent_before_tls(pki, port):
+    return socket.create_connection(("127.0.0.1", port))
+
+
+def silent_after_tls(pki, port):
+    context = client_context(Credentials.in_folder(pki / "kme-b"))
+    return context.wrap_socket(silent_before_tls(pki, port), server_hostname="localhost")
+
+
+def half_a_request(pki, port):
+    connection = silent_after_tls(pki, port)
+    connection.sendall(b"GET /v1/whoami HTTP/1.1\r\nHo")
+    return connection
+
+
+@pytest.mark.parametrize("behave", [silent_before_tls, silent_after_tls])
+def test_more_silent_clients_than_threads_hold_up_nobody(pki, server, behave):
+    silent = [behave(pki, server["peer"]) for _ in range(THREADS + 2)]
     try:
-        assert peer(pki, server["ops"], "probe").request("GET", "/healthz").status == 200
+        started = time.monotonic()
+        assert peer(pki, server["peer"], "kme-b").request("GET", "/v1/whoami").status == 200
+        assert time.monotonic() - started < 2
     finally:
         for connection in silent:
             connection.close()
+
+
+def test_clients_that_stop_within_a_request_hold_up_no_other_listener(pki, server):
+    stuck = [half_a_request(pki, server["peer"]) for _ in range(THREADS + 2)]
+    try:
+        started = time.monotonic()
+        assert peer(pki, server["ops"], "probe").request("GET", "/healthz").status == 200
+        assert time.monotonic() - started < 2
+    finally:
+        for connection in stuck:
+            connection.close()
+
+
+def test_a_request_that_does_not_arrive_in_time_is_cut_off(pki, server):
+    with half_a_request(pki, server["peer"]) as stuck:
+        stuck.settimeout(30)
+        started = time.monotonic()
+        with contextlib.suppress(OSError):
+            while stuck.recv(100):
+                pass
+        assert 1 < time.monotonic() - started < 10  # the server of these tests gives a request 2 s
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\n\r\n", b"414"),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 70000 + b"\r\n\r\n", b"431"),
+        (b"get / HTTP/1.1\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", b"400"),
+        (b"nonsense\r\n\r\n", b"400"),
+    ],
+)
+def test_what_is_no_http_request_is_refused_with_a_json_body(pki, server, sent, status):
+    with silent_after_tls(pki, server["peer"]) as connection:
+        connection.sendall(sent)
+        answer = b""
+        while part := connection.recv(10000):
+            answer += part
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.split()[1] == status and b"application/json" in head
+    assert json.loads(body)["message"].startswith("the request can't be read")
 
 
 def test_a_rejected_handshake_is_logged_with_its_cause(pki, server):
