@@ -7,7 +7,8 @@ import threading
 
 from mutual_tls.client import Peer, PeerError, Refused
 from qkde.bb84.report import Block
-from qkde.node.spool import Spool, SpoolError
+from qkde.node.sealed import SealedFileError
+from qkde.node.spool import Spool
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class Handover:
         """Offers every released block once; True when none is left."""
         try:
             return all([self._offer(block) for block in self._spool.released()])
-        except SpoolError as error:
+        except SealedFileError as error:
             log.error("%s", error)
             return False
 

@@ -63,7 +63,9 @@ AUTHENTICATION = "authentication failed"
 ALTERATIONS = [
     (StartRound, put(owner="kme-b"), AUTHENTICATION),
     (StartRound, put(block_id=ANOTHER_ID), "RoundStarted"),
+    (StartRound, lambda message: replace(message, pads=replace(message.pads, first=5)), AUTHENTICATION),
     (RoundStarted, put(block_id=ANOTHER_ID), "RoundStarted"),
+    (RoundStarted, lambda message: replace(message, pads=replace(message.pads, end=5)), AUTHENTICATION),
     (PrepareFrame, put(frame=1), "frame 1 is not next"),
     (FramePrepared, put(frame=1), "FramePrepared"),
     (AnnounceDetections, flip("bases"), ""),
@@ -83,6 +85,7 @@ ALTERATIONS = [
     (Amplify, lambda message: PrepareFrame(0), "is not legal"),
     (Amplification, flip("seed"), AUTHENTICATION),
     (Amplification, put(length_bits=8), "Alice amplifies to 8 bits"),
+    (Amplification, put(refill_bits=0), "0 of them for pads"),
     (Finish, flip("tag"), AUTHENTICATION),
     (Finish, flip("transcript_digest"), AUTHENTICATION),
     (Finished, flip("tag"), AUTHENTICATION),
@@ -98,6 +101,7 @@ def test_an_altered_message_ends_the_round_without_a_key(kind, alter, reason):
     both = Round(SimulatedLink(seed=1, depolarizing=0.03), on_the_way=tamperer)
     assert tamperer.acted
     assert both.bob.outcome == "aborted" and reason in both.bob.abort_reason
+    assert AUTHENTICATION in both.bob.abort_reason, "it shows as what it is, not as a fault of the link"
     assert both.keys[1] == []
     if kind is not Finished:  # she had no reason to doubt; the KMEs confirm a block before they cut it
         assert both.keys[0] == [] and both.alice_kept == []

@@ -7,7 +7,8 @@ import pytest
 from mutual_tls.client import Refused, Reply, Unreachable
 from qkde.bb84.report import Block
 from qkde.node.handover import Handover
-from qkde.node.spool import Spool, SpoolError
+from qkde.node.sealed import SealedFileError
+from qkde.node.spool import Spool
 
 KEY = bytes(range(32))
 
@@ -72,7 +73,7 @@ def test_a_damaged_file_is_named_and_not_used(spool, tmp_path, harm):
     spool.release(block.block_id)
     (path,) = (tmp_path / "spool").iterdir()
     path.write_bytes(harm(path.read_bytes()))
-    with pytest.raises(SpoolError, match=block.block_id):
+    with pytest.raises(SealedFileError, match=block.block_id):
         spool.released()
 
 
