@@ -5,10 +5,10 @@ elements, by the polynomial of `verification` (den Boer 1993), and masked with a
 t = 127. r and s are fresh for each tag.
 
 Bound: whoever has seen one tag and puts another transcript in its place, with any tag, passes with probability at
-most (L + 2)/2^t, for L words of t − 1 bits in the longer one. The difference of two transcripts' polynomials is of degree 1 to L, so
-that no more than L points give it the wanted value; the 2 is because t bits spell zero twice, for r and for s. The
-byte and the length make transcripts of different lengths different polynomials too. Nothing is assumed of the forger's
-computer: HMAC and GMAC are computational only. The bounds of all tags of a link add up.
+most (L + 2)/2^t, for L words of t − 1 bits in the longer one. The difference of two transcripts' polynomials is of
+degree 1 to L, so that no more than L points give it the wanted value; the 2 is because t bits spell zero twice, for r
+and for s. The byte and the length make transcripts of different lengths different polynomials too. Nothing is assumed
+of the forger's computer: HMAC and GMAC are computational only. The bounds of all tags of a link add up.
 """
 
 from qkde.bb84.verification import seed_bytes, universal_hash, word_count

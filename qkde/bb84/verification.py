@@ -1,9 +1,10 @@
 """Verification: do both ends hold the same string? A universal hash under a fresh public seed.
 
 The string, cut into words of t−1 bits w_1 … w_L, is the polynomial Σ w_i·r^(L−i+1) over the field of 2^t − 1 elements
-(a Mersenne prime), taken at a random point r. Two different strings of equal length agree at no more than L
-points, one of which is 0, which t bits spell twice: the hash of unequal strings is equal with probability at most
-(L + 1)/2^t over r (Carter and Wegman 1979, den Boer 1993). r must be drawn after Bob's string is fixed. The t bits of the hash are disclosed.
+(a Mersenne prime), taken at a random point r. Two different strings of equal length agree at no more than L points,
+one of which is 0, which t bits spell twice: the hash of unequal strings is equal with probability at most (L + 1)/2^t
+over r (Carter and Wegman 1979, den Boer 1993). r must be drawn after Bob's string is fixed. The t bits of the hash are
+disclosed.
 """
 
 VERIFICATION_BITS = (61, 89, 107, 127)  # exponents of Mersenne primes

@@ -7,6 +7,7 @@ out is gone from the disk before it is used, whatever becomes of the process. It
 from __future__ import annotations
 
 import fcntl
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,8 @@ from pathlib import Path
 from qkde.bb84.errors import RoundFailed
 from qkde.bb84.pads import PadOffer, PadState
 from qkde.node.sealed import SealedFileError, SealedFiles
+
+log = logging.getLogger(__name__)
 
 
 class FilePads:
@@ -40,6 +43,7 @@ class FilePads:
         with self._alone():
             left, pad = self.state().without(agreed, epsilon)
             self._write(left)
+        log.info("link %s: pad %d of pre-shared key %s is used", self._link, agreed.first, agreed.key_id)
         return pad
 
     def refill(self, agreed: PadOffer, pads: bytes) -> None:
