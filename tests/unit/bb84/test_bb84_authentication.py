@@ -19,6 +19,7 @@ from qkde.bb84.pads import (
     RoundPads,
     pre_shared_key,
 )
+from qkde.bb84.transcript import Transcript
 
 PRIME = 2**TAG_BITS - 1
 SECRET = bytes(range(1, SECRET_BYTES + 1))
@@ -73,6 +74,15 @@ def test_a_round_uses_one_pad_and_replaces_it_before_the_kme_gets_its_share():
     assert both.alice_pads.state() == both.bob_pads.state()
 
 
+def test_the_two_directions_share_no_bit_of_a_pad():
+    both = Round()
+    finish, finished = both.channel.log[-2:]
+    transcript, pad = Transcript(), PRE_SHARED_KEY[8 : 8 + PAD_BYTES]
+    transcript.enter(*both.channel.log[:-2])
+    assert finish.tag == tag(pad[:SECRET_BYTES], transcript.content())
+    assert finished.tag == tag(pad[SECRET_BYTES:], transcript.content())
+
+
 def test_new_pads_are_bits_of_the_block_that_its_kme_never_sees():
     refilled, bare = Round(seed=3), Round(seed=3, pads_kept=0)
     pads = refilled.bob_pads.state().pads[-PAD_BYTES:]
@@ -120,6 +130,7 @@ def test_an_empty_pool_stops_the_round_before_it_begins_and_says_what_to_do():
     assert "run `qkd-lab link rekey a-b`" in both.bob.abort_reason and both.alice.abort_reason in both.bob.abort_reason
     assert both.link.prepared == {} and both.keys == ([], [])
     assert both.bob.pad_bits_left == both.alice.pad_bits_left == 0
+    assert both.bob.transcripts_agree and "authentication failed" not in both.bob.abort_reason, "nobody meddled"
 
 
 def test_ends_with_different_pre_shared_keys_do_not_start_a_round():
