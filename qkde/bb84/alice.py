@@ -39,7 +39,7 @@ from qkde.bb84.messages import (
     StartRound,
     Verification,
 )
-from qkde.bb84.pads import RoundPads, Tags
+from qkde.bb84.pads import RoundPads
 from qkde.bb84.ports import Clock, Keep, PadPool, QuantumSource, Randomness
 from qkde.bb84.report import Block, RoundReport
 from qkde.bb84.sifting import SiftedBits, join, sift
@@ -81,8 +81,6 @@ class Alice:
         self._randomness, self._clock, self._keep = randomness, clock, keep
         self._transcript = Transcript()
         self._pads = RoundPads(pads, link)
-        self._tags: Tags | None = None
-        self._refill = b""
         self._last: tuple[Message, Message] | None = None
         self._account: RoundAccount | None = None
         self._failure: str | None = None
@@ -111,7 +109,8 @@ class Alice:
             return
         self.stage = Stage.OVER
         self._key, self._sifted, self._prepared, self._teller = np.zeros(0, np.uint8), [], None, None
-        self._block, self._tags, self._refill = None, None, b""
+        self._block = None
+        self._pads.forget()
         if self._account:
             self.report = self._account.report(0, reason)
 
@@ -213,23 +212,21 @@ class Alice:
         length_bits, refill_bits = self._account.secret_bits(), self._account.refill_bits()
         seed = self._randomness.bits(seed_bit_count(len(self._key), length_bits))
         secret = pack(toeplitz_hash(self._key, seed, length_bits))
-        self._refill, rest = secret[: refill_bits // 8], secret[refill_bits // 8 :]
-        self._block = Block(order.block_id, order.link, order.owner, length_bits - refill_bits, rest)
+        kept = self._pads.set_apart(secret, refill_bits)
+        self._block = Block(order.block_id, order.link, order.owner, length_bits - refill_bits, kept)
         self._key, self._teller = np.zeros(0, np.uint8), None
         return Amplification(length_bits, refill_bits, pack(seed))
 
     def _finish(self, message: Finish) -> Finished:
         digest = self._transcript.digest()
         self._account.transcripts_agree = compare_digest(message.transcript_digest, digest)
-        if not self._account.transcripts_agree:  # costs no pad: a forger who knows better has to pass the tag
-            raise RoundFailed("authentication failed: Bob's messages are not those that Alice has seen")
-        if self._tags is None:  # reserved once: should `keep` fail, the repeated message finds them here
-            self._tags = self._pads.tags(self._transcript.content())
-        if not compare_digest(message.tag, self._tags.bob):
+        # Where the digests differ no pad is spent; a forger who knows better has to pass the tag.
+        content = self._transcript.content()
+        if not (self._account.transcripts_agree and compare_digest(message.tag, self._pads.tags(content).bob)):
             raise RoundFailed("authentication failed: Bob's tag does not fit Alice's transcript")
-        self._pads.refill(self._refill)
+        self._pads.refill()
         self._keep(self._block)
-        return Finished(digest, self._tags.alice)
+        return Finished(digest, self._pads.tags(content).alice)
 
     def _abort_round(self, message: AbortRound) -> AbortNoted:
         digest = self._transcript.digest()

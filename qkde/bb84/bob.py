@@ -90,8 +90,8 @@ class _Bob:
         self._estimate(sifted.sample)
         key = self._reconcile(sifted.key)
         self._verify(key)
-        block, refill = self._amplify(key)
-        self._finish(block, refill)
+        block = self._amplify(key)
+        self._finish(block)
         return block.length_bits
 
     def _start(self) -> None:
@@ -149,8 +149,7 @@ class _Bob:
         if not same:
             raise RoundFailed("verification failed: the two ends still differ after reconciliation")
 
-    def _amplify(self, key: np.ndarray) -> tuple[Block, bytes]:
-        """The block, and the new pads."""
+    def _amplify(self, key: np.ndarray) -> Block:
         length_bits, refill_bits = self._account.secret_bits(), self._account.refill_bits()
         answer = self._ask(Amplify(), Amplification)
         if (answer.length_bits, answer.refill_bits) != (length_bits, refill_bits):
@@ -161,11 +160,10 @@ class _Bob:
         seed = unpack(answer.seed, seed_bit_count(len(key), length_bits))
         secret = pack(toeplitz_hash(key, seed, length_bits))
         self._account.spend("amplification")
-        refill, rest = secret[: refill_bits // 8], secret[refill_bits // 8 :]
-        order = self._order
-        return Block(order.block_id, order.link, order.owner, length_bits - refill_bits, rest), refill
+        order, kept = self._order, self._pads.set_apart(secret, refill_bits)
+        return Block(order.block_id, order.link, order.owner, length_bits - refill_bits, kept)
 
-    def _finish(self, block: Block, refill: bytes) -> None:
+    def _finish(self, block: Block) -> None:
         self._keep(block)
         digest = self._transcript.digest()
         tags = self._pads.tags(self._transcript.content())
@@ -173,7 +171,7 @@ class _Bob:
         self._account.transcripts_agree = compare_digest(answer.transcript_digest, digest)
         if not (self._account.transcripts_agree and compare_digest(answer.tag, tags.alice)):
             raise RoundFailed("authentication failed: Alice's tag does not fit Bob's transcript")
-        self._pads.refill(refill)
+        self._pads.refill()
         self._account.spend("authentication")
 
     def _public_seed(self, byte_count: int) -> bytes:

@@ -116,6 +116,8 @@ class RoundPads:
         self._pool, self._link = pool, link
         self._own: PadOffer | None = None
         self._agreed: PadOffer | None = None
+        self._tags: Tags | None = None
+        self._new = b""
 
     def open(self) -> PadOffer:
         """This end's offer."""
@@ -150,16 +152,32 @@ class RoundPads:
             )
         return PAD_BITS * min(missing, affordable)
 
+    def set_apart(self, secret: bytes, refill_bits: int) -> bytes:
+        """Keeps the first `refill_bits` of the secret bits as new pads; returns the rest, the block's."""
+        self._new = secret[: refill_bits // 8]
+        return secret[refill_bits // 8 :]
+
     def tags(self, transcript: bytes) -> Tags:
-        """Reserves the round's pad, durably, and uses it: both ends' tags over this end's transcript."""
+        """Reserves the round's pad, durably, and uses it: both ends' tags over this end's finished transcript.
+
+        Asked again they are the same: a round has one pad.
+        """
+        if self._tags:
+            return self._tags
         epsilon = 2 * forgery_bound(len(transcript))
         pad = self._pool.reserve(self._agreed, epsilon)
         self.used_bits += PAD_BITS
         self.epsilon += epsilon
         self.left_bits = PAD_BITS * (self._own.end - self._agreed.first - 1)
-        return Tags(bob=tag(pad[:SECRET_BYTES], transcript), alice=tag(pad[SECRET_BYTES:], transcript))
+        self._tags = Tags(bob=tag(pad[:SECRET_BYTES], transcript), alice=tag(pad[SECRET_BYTES:], transcript))
+        return self._tags
 
-    def refill(self, pads: bytes) -> None:
-        self._pool.refill(self._agreed, pads)
-        self.refill_bits = 8 * len(pads)
+    def refill(self) -> None:
+        """Puts the new pads into the pool, durably: the other end's tag was good."""
+        self._pool.refill(self._agreed, self._new)
+        self.refill_bits = 8 * len(self._new)
         self.left_bits = PAD_BITS * (self._agreed.end - self._agreed.first - 1) + self.refill_bits
+
+    def forget(self) -> None:
+        """The round is over without a key: its bits are destroyed."""
+        self._tags, self._new = None, b""
