@@ -27,10 +27,18 @@ class Operator:
         """The services that have an operator listener."""
         return [process for process in self._processes.values() if f"{process.name}.ops" in self.endpoints]
 
-    def call(self, process: str, method: str, path: str, json: Any = None, timeout_s: float = 10.0) -> Any:
+    def call(
+        self,
+        process: str,
+        method: str,
+        path: str,
+        json: Any = None,
+        timeout_s: float = 10.0,
+        octets: bytes | None = None,
+    ) -> Any:
         """The JSON answer of one call."""
         try:
-            return self.peer(process).request(method, path, json=json, timeout_s=timeout_s).json
+            return self.peer(process).request(method, path, json=json, octets=octets, timeout_s=timeout_s).json
         except Refused as refusal:
             raise LabError(refusal.message) from None
         except PeerError as error:

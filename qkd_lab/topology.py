@@ -69,6 +69,11 @@ class Link:
     def qlink_id(self) -> str:
         return f"qlink-{self.name}"
 
+    @property
+    def pre_shared_key(self) -> str:
+        """Name of the secret that its two QKDEs share before their first round."""
+        return f"pre-shared-key.{self.name}"
+
     def joins(self, site: str, other: str) -> bool:
         return {site, other} == {self.alice, self.bob}
 

@@ -15,6 +15,7 @@ from qkd_lab import addresses
 from qkd_lab.embedded.stores import redis_configuration
 from qkd_lab.lab_folder import LabError, LabFolder, write_json
 from qkd_lab.pki.authority import PkiError
+from qkd_lab.pki.secrets import renew_pre_shared_key
 from qkd_lab.processes import Process, processes
 from qkd_lab.topology import SHIPPED, Topology, TopologyError
 
@@ -31,6 +32,7 @@ def main() -> None:
         lab.make()
         topology = lab.keep_topology(lab.topology if lab.topology.exists() else SHIPPED / "two-sites.toml")
         lab.prepare(topology, addresses.compose(topology), addresses.endpoints(topology, addresses.published(topology)))
+        renew_pre_shared_keys(lab, topology, IDENTITIES)
     except (LabError, PkiError, TopologyError) as error:
         sys.exit(str(error))
     finally:
@@ -39,6 +41,16 @@ def main() -> None:
         (give_service if process.module else give_store)(lab, process, IDENTITIES / process.name)
     give_tool(lab, topology, IDENTITIES / TOOL)
     print(f"the lab's certificates and endpoints are in {lab.path.name}/ of this folder")
+
+
+def renew_pre_shared_keys(lab: LabFolder, topology: Topology, identities: Path) -> None:
+    """A new one for each link whose two QKDEs have new volumes: after `docker compose down -v` neither end remembers
+    which pads of the old one it has used.
+    """
+    new = {site.name for site in topology.sites if not (identities / site.qkde_id / "secrets").exists()}
+    for link in topology.links:
+        if {link.alice, link.bob} <= new:
+            renew_pre_shared_key(topology, lab.path, link)
 
 
 def give_service(lab: LabFolder, process: Process, volume: Path) -> None:

@@ -8,12 +8,12 @@ from dataclasses import asdict
 
 from mutual_tls.identity import Identity
 from qkd_lab.topology import Link
-from qkde.bb84.authentication import TranscriptComparison
 from qkde.bb84.parameters import RoundParameters
 from qkde.bb84.randomness import OsRandomness
 from qkde.node.ends import AliceEnd, BobEnd, LinkEnd
 from qkde.node.entity import QkdEntity
 from qkde.node.handover import Handover
+from qkde.node.pads import FilePads
 from qkde.node.spool import Spool
 from qkde.node.web import classical_app, kme_app, ops_app
 
@@ -32,13 +32,15 @@ def make(settings: Settings) -> Server:
     if not links:
         raise SettingsError(f"the topology has no link with site {site!r}")
     kme = Identity("kme", f"kme-{site}")
-    spool = Spool(settings.state / "spool", bytes.fromhex(settings.secret("spool-key")))
+    spool_key = bytes.fromhex(settings.secret("spool-key"))
+    spool = Spool(settings.state / "spool", spool_key)
     spool.discard_unfinished()
     handover = Handover(spool, settings.peer(kme.id, "qkde", kme))
     reports: deque = deque(maxlen=REPORTS_KEPT)
 
     def end(link: Link) -> AliceEnd | BobEnd:
         other = link.bob if site == link.alice else link.alice
+        pre_shared_key = bytes.fromhex(settings.secret(link.pre_shared_key))
         other_qkde, quantum = Identity("qkde", f"qkde-{other}"), Identity("qlink", link.qlink_id)
         hosted = LinkEnd(
             link=link.name,
@@ -47,7 +49,7 @@ def make(settings: Settings) -> Server:
             quantum=settings.peer(quantum.id, "qkd", quantum, timeout_s=QLINK_TIMEOUT_S),
             parameters=RoundParameters(**asdict(link.protocol)),
             randomness=OsRandomness(),
-            authenticator=TranscriptComparison(),
+            pads=FilePads(settings.state / "pads", spool_key, link.name, pre_shared_key),
             clock=time.monotonic,
             spool=spool,
             handover=handover,

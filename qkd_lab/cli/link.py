@@ -1,4 +1,4 @@
-"""`qkd-lab link show` and `link set`: a link's physics and Eve, while it runs."""
+"""`qkd-lab link show`, `link set` and `link rekey`: a link's physics and Eve, while it runs, and a way out for it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import click
 
 from qkd_lab.lab_folder import LabError, LabFolder
 from qkd_lab.operator_calls import Operator
+from qkd_lab.pki.secrets import renew_pre_shared_key
 
 
 @click.group()
 def link() -> None:
-    """The physics of a quantum link, and Eve, while it runs."""
+    """The physics of a quantum link, and Eve, while it runs; its pre-shared key."""
 
 
 @link.command()
@@ -36,6 +37,21 @@ def set_(name: str, **settings: Any) -> None:
         raise click.UsageError("nothing to set: give --loss-db, --depolarizing or --eve")
     operator = Operator(LabFolder.here())
     _print(operator.call(f"qlink-{_known(operator, name)}", "PATCH", "/v1/physics", wanted))
+
+
+@link.command()
+@click.argument("name")
+def rekey(name: str) -> None:
+    """Give both ends of a link a new pre-shared key: the way out of an empty pad pool."""
+    lab = LabFolder.here()
+    operator = Operator(lab)
+    name = _known(operator, name)
+    chosen = next(link for link in operator.topology.links if link.name == name)
+    key = renew_pre_shared_key(operator.topology, lab.path, chosen)
+    for site in operator.topology.sites:
+        if site.name in (chosen.alice, chosen.bob):
+            answer = operator.call(site.qkde_id, "PUT", f"/v1/links/{name}/pre-shared-key", octets=key)
+            click.echo(f"{site.qkde_id}: pre-shared key {answer['key_id']}, {answer['pads_left']} pads")
 
 
 def _known(operator: Operator, name: str) -> str:

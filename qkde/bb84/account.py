@@ -7,6 +7,7 @@ from qkde.bb84.errors import RoundFailed
 from qkde.bb84.estimation import error_rate, wilson_interval
 from qkde.bb84.finite_key import binary_entropy, phase_error_bound, secret_length
 from qkde.bb84.messages import StartRound
+from qkde.bb84.pads import RoundPads
 from qkde.bb84.ports import Clock
 from qkde.bb84.report import RoundReport
 
@@ -17,6 +18,7 @@ class RoundAccount:
 
     order: StartRound
     clock: Clock
+    pads: RoundPads
     detected_pulses: int = 0
     key_bits: int = 0
     sample_bits: int = 0
@@ -63,7 +65,7 @@ class RoundAccount:
         tolerance = self.order.parameters.qber_tolerance
         if qber > tolerance:
             raise RoundFailed(f"QBER {qber:.3f} in the test basis is over the tolerance {tolerance:g}")
-        self.secret_bits()  # with no leakage yet: no need to reconcile what can't give a key
+        self.refill_bits()  # with no leakage yet: no need to reconcile what can't give a key
 
     def secret_bits(self) -> int:
         """The length both ends must come to, a multiple of 8; RoundFailed when nothing is left."""
@@ -84,7 +86,11 @@ class RoundAccount:
             )
         return 8 * whole_bytes
 
-    def report(self, secret_bits: int, abort_reason: str | None) -> RoundReport:
+    def refill_bits(self) -> int:
+        """How many of the secret bits become pads; RoundFailed when they do not even pay for the round's own."""
+        return self.pads.plan_refill(self.secret_bits(), self.order.parameters.pads_kept)
+
+    def report(self, block_bits: int, abort_reason: str | None) -> RoundReport:
         if abort_reason and self.transcripts_agree is False and "authentication failed" not in abort_reason:
             abort_reason = f"authentication failed: the two ends saw different messages ({abort_reason})"
         errors, compared = self.sample_errors or 0, self.sample_bits if self.sample_errors is not None else 0
@@ -94,6 +100,8 @@ class RoundAccount:
             qber_key = error_rate(self.corrected_count, self.key_bits)
             errors, compared = errors + self.corrected_count, compared + self.key_bits
         pulses = self.order.parameters.pulses
+        refill_bits = 0 if abort_reason else self.pads.refill_bits
+        secret_bits = block_bits + refill_bits
         return RoundReport(
             block_id=self.order.block_id,
             link=self.order.link,
@@ -116,6 +124,11 @@ class RoundAccount:
             reconciliation_messages=self.reconciliation_messages,
             secret_bits=secret_bits,
             secret_bits_per_pulse=secret_bits / pulses,
+            authentication_bits=self.pads.used_bits,
+            refill_bits=refill_bits,
+            block_bits=block_bits,
+            pad_bits_left=self.pads.left_bits,
+            epsilon_authentication=self.pads.epsilon,
             transcripts_agree=self.transcripts_agree,
             elapsed_s=self.clock() - self._started_s,
             stages=dict(self.stages),

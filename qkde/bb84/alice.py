@@ -39,7 +39,8 @@ from qkde.bb84.messages import (
     StartRound,
     Verification,
 )
-from qkde.bb84.ports import Authenticator, Clock, Keep, QuantumSource, Randomness
+from qkde.bb84.pads import RoundPads
+from qkde.bb84.ports import Clock, Keep, PadPool, QuantumSource, Randomness
 from qkde.bb84.report import Block, RoundReport
 from qkde.bb84.sifting import SiftedBits, join, sift
 from qkde.bb84.transcript import Transcript
@@ -61,14 +62,14 @@ class Stage(Enum):
 class Alice:
     """Alice's end of one round on one link; it begins with the StartRound she is given.
 
-    `report` is None until a round that began is over. `keep(block)` is called once Bob's tag is checked and before hers
-    goes out.
+    `report` is None until a round that began is over. `keep(block)` is called once Bob's tag is checked, her pool is
+    refilled, and before her tag goes out.
     """
 
     def __init__(
         self,
         link: str,
-        authenticator: Authenticator,
+        pads: PadPool,
         source: QuantumSource,
         randomness: Randomness,
         clock: Clock,
@@ -76,9 +77,10 @@ class Alice:
     ) -> None:
         self.stage = Stage.START
         self.report: RoundReport | None = None
-        self._link, self._authenticator, self._source = link, authenticator, source
+        self._link, self._source = link, source
         self._randomness, self._clock, self._keep = randomness, clock, keep
         self._transcript = Transcript()
+        self._pads = RoundPads(pads, link)
         self._last: tuple[Message, Message] | None = None
         self._account: RoundAccount | None = None
         self._failure: str | None = None
@@ -96,6 +98,7 @@ class Alice:
             answer = self._step(message)
         except Bb84Error as error:
             self.abort(error.reason)
+            self._transcript.enter(message)  # the digest tells Bob whether it is his question that she refuses
             answer = Refused(error.reason, self._transcript.digest())
         self._last = message, answer
         return answer
@@ -107,6 +110,7 @@ class Alice:
         self.stage = Stage.OVER
         self._key, self._sifted, self._prepared, self._teller = np.zeros(0, np.uint8), [], None, None
         self._block = None
+        self._pads.forget()
         if self._account:
             self.report = self._account.report(0, reason)
 
@@ -129,10 +133,12 @@ class Alice:
         return answer
 
     def _start_round(self, message: StartRound) -> RoundStarted:
-        self._account = RoundAccount(message, self._clock)
+        self._account = RoundAccount(message, self._clock, self._pads)
         if message.link != self._link:
             raise ProtocolViolation(f"this is link {self._link}, not {message.link}")
-        return RoundStarted(message.block_id)
+        own = self._pads.open()
+        self._pads.agree(message.pads)
+        return RoundStarted(message.block_id, own)
 
     def _prepare_frame(self, message: PrepareFrame) -> FramePrepared:
         parameters, number = self._account.order.parameters, len(self._sifted)
@@ -203,20 +209,24 @@ class Alice:
 
     def _amplify(self, message: Amplify) -> Amplification:
         order = self._account.order
-        length_bits = self._account.secret_bits()
+        length_bits, refill_bits = self._account.secret_bits(), self._account.refill_bits()
         seed = self._randomness.bits(seed_bit_count(len(self._key), length_bits))
         secret = pack(toeplitz_hash(self._key, seed, length_bits))
-        self._block = Block(order.block_id, order.link, order.owner, length_bits, secret)
+        kept = self._pads.set_apart(secret, refill_bits)
+        self._block = Block(order.block_id, order.link, order.owner, length_bits - refill_bits, kept)
         self._key, self._teller = np.zeros(0, np.uint8), None
-        return Amplification(length_bits, pack(seed))
+        return Amplification(length_bits, refill_bits, pack(seed))
 
     def _finish(self, message: Finish) -> Finished:
-        digest, content = self._transcript.digest(), self._transcript.content()
+        digest = self._transcript.digest()
         self._account.transcripts_agree = compare_digest(message.transcript_digest, digest)
-        if not (self._account.transcripts_agree and self._authenticator.verify("bob", content, message.tag)):
+        # Where the digests differ no pad is spent; a forger who knows better has to pass the tag.
+        content = self._transcript.content()
+        if not (self._account.transcripts_agree and compare_digest(message.tag, self._pads.tags(content).bob)):
             raise RoundFailed("authentication failed: Bob's tag does not fit Alice's transcript")
+        self._pads.refill()
         self._keep(self._block)
-        return Finished(digest, self._authenticator.tag("alice", content))
+        return Finished(digest, self._pads.tags(content).alice)
 
     def _abort_round(self, message: AbortRound) -> AbortNoted:
         digest = self._transcript.digest()

@@ -1,5 +1,6 @@
 """Bob leads the round: straight-line code over one port, `channel.ask(message) -> message`."""
 
+from dataclasses import replace
 from hmac import compare_digest
 
 import numpy as np
@@ -37,7 +38,8 @@ from qkde.bb84.messages import (
     StartRound,
     Verification,
 )
-from qkde.bb84.ports import Authenticator, Channel, Clock, Detector, Keep, Randomness
+from qkde.bb84.pads import RoundPads
+from qkde.bb84.ports import Channel, Clock, Detector, Keep, PadPool, Randomness
 from qkde.bb84.reconciliation import Corrector
 from qkde.bb84.report import Block, RoundReport
 from qkde.bb84.sifting import SiftedBits, join, sift
@@ -51,7 +53,7 @@ def run_bob(
     detector: Detector,
     randomness: Randomness,
     clock: Clock,
-    authenticator: Authenticator,
+    pads: PadPool,
     keep: Keep,
 ) -> RoundReport:
     """One whole round. Never raises for what a peer, the link or an eavesdropper does: that is what the report tells.
@@ -59,31 +61,30 @@ def run_bob(
     `keep(block)` is called before the last tag; the block may be used only when the report's outcome is `key`, and
     must be destroyed when it is `aborted`. Errors of `keep` itself propagate, after Alice was told.
     """
-    return _Bob(order, channel, detector, randomness, clock, authenticator, keep).run()
+    return _Bob(order, channel, detector, randomness, clock, pads, keep).run()
 
 
 class _Bob:
-    def __init__(self, order, channel, detector, randomness, clock, authenticator, keep) -> None:
+    def __init__(self, order, channel, detector, randomness, clock, pads, keep) -> None:
         self._order, self._parameters = order, order.parameters
         self._channel, self._detector, self._randomness = channel, detector, randomness
-        self._authenticator, self._keep = authenticator, keep
-        self._account = RoundAccount(order, clock)
+        self._pads, self._keep = RoundPads(pads, order.link), keep
+        self._account = RoundAccount(order, clock, self._pads)
         self._transcript = Transcript()
 
     def run(self) -> RoundReport:
         try:
-            secret_bits = self._round()
+            block_bits = self._round()
         except Bb84Error as error:
             self._tell_alice(error)
             return self._account.report(0, error.reason)
         except Exception:
             self._tell_alice(RoundFailed("Bob's side failed"))  # the reason may be private
             raise
-        return self._account.report(secret_bits, None)
+        return self._account.report(block_bits, None)
 
     def _round(self) -> int:
-        self._expect(RoundStarted(self._order.block_id), self._ask(self._order, RoundStarted))
-        self._account.spend("start")
+        self._start()
         sifted = join([self._frame(number) for number in range(self._parameters.frame_count)])
         self._account.check_sifted()
         self._estimate(sifted.sample)
@@ -92,6 +93,12 @@ class _Bob:
         block = self._amplify(key)
         self._finish(block)
         return block.length_bits
+
+    def _start(self) -> None:
+        answer = self._ask(replace(self._order, pads=self._pads.open()), RoundStarted)
+        self._expect(RoundStarted(self._order.block_id, answer.pads), answer)
+        self._pads.agree(answer.pads)
+        self._account.spend("start")
 
     def _frame(self, number: int) -> SiftedBits:
         self._expect(FramePrepared(number), self._ask(PrepareFrame(number), FramePrepared))
@@ -143,37 +150,42 @@ class _Bob:
             raise RoundFailed("verification failed: the two ends still differ after reconciliation")
 
     def _amplify(self, key: np.ndarray) -> Block:
-        length_bits = self._account.secret_bits()
+        length_bits, refill_bits = self._account.secret_bits(), self._account.refill_bits()
         answer = self._ask(Amplify(), Amplification)
-        if answer.length_bits != length_bits:
-            raise ProtocolViolation(f"Alice amplifies to {answer.length_bits} bits, Bob's account gives {length_bits}")
+        if (answer.length_bits, answer.refill_bits) != (length_bits, refill_bits):
+            raise ProtocolViolation(
+                f"Alice amplifies to {answer.length_bits} bits, {answer.refill_bits} of them for pads; "
+                f"Bob's account gives {length_bits} and {refill_bits}"
+            )
         seed = unpack(answer.seed, seed_bit_count(len(key), length_bits))
         secret = pack(toeplitz_hash(key, seed, length_bits))
         self._account.spend("amplification")
-        return Block(self._order.block_id, self._order.link, self._order.owner, length_bits, secret)
+        order, kept = self._order, self._pads.set_apart(secret, refill_bits)
+        return Block(order.block_id, order.link, order.owner, length_bits - refill_bits, kept)
 
     def _finish(self, block: Block) -> None:
         self._keep(block)
-        digest, content = self._transcript.digest(), self._transcript.content()
-        question = Finish(digest, self._authenticator.tag("bob", content))
-        answer = self._ask(question, Finished)
+        digest = self._transcript.digest()
+        tags = self._pads.tags(self._transcript.content())
+        answer = self._ask(Finish(digest, tags.bob), Finished)
         self._account.transcripts_agree = compare_digest(answer.transcript_digest, digest)
-        genuine = self._authenticator.verify("alice", content, answer.tag)
-        self._account.spend("authentication")
-        if not (self._account.transcripts_agree and genuine):
+        if not (self._account.transcripts_agree and compare_digest(answer.tag, tags.alice)):
             raise RoundFailed("authentication failed: Alice's tag does not fit Bob's transcript")
+        self._pads.refill()
+        self._account.spend("authentication")
 
     def _public_seed(self, byte_count: int) -> bytes:
         return pack(self._randomness.bits(8 * byte_count))
 
     def _ask(self, message: Message, expected: type | None = None) -> Message:
         answer = self._channel.ask(message)
+        self._transcript.enter(message)
         if isinstance(answer, Refused):
             self._account.transcripts_agree = answer.transcript_digest == self._transcript.digest()
             raise _RefusedByAlice(f"Alice refused: {answer.reason}")
+        self._transcript.enter(answer)  # also one that is not legal here: Alice may have sent another
         if expected and not isinstance(answer, expected):
             raise ProtocolViolation(f"{type(answer).__name__} came where {expected.__name__} was expected")
-        self._transcript.enter(message, answer)
         return answer
 
     @staticmethod

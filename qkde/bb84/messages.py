@@ -13,22 +13,28 @@ from uuid import UUID
 import msgpack
 
 from qkde.bb84.errors import InvalidParameter, MalformedMessage
+from qkde.bb84.pads import PadOffer
 from qkde.bb84.parameters import RoundParameters
 
 
 @dataclass(frozen=True)
 class StartRound:
-    """Bob's order for a round: its id (a UUID, also the block's), the link, the KME that will own the block."""
+    """Bob's order for a round: its id (a UUID, also the block's), the link, the KME that will own the block.
+
+    `pads`: what he has left to tag with; an order has none yet, Bob puts them in.
+    """
 
     block_id: str
     link: str
     owner: str
     parameters: RoundParameters
+    pads: PadOffer = PadOffer("none", 0, 0)
 
 
 @dataclass(frozen=True)
 class RoundStarted:
     block_id: str
+    pads: PadOffer
 
 
 @dataclass(frozen=True)
@@ -115,13 +121,16 @@ class Amplify:
 
 @dataclass(frozen=True)
 class Amplification:
+    """`length_bits` secret bits; the first `refill_bits` of them become pads, the rest is the block."""
+
     length_bits: int
+    refill_bits: int
     seed: bytes = field(repr=False)
 
 
 @dataclass(frozen=True)
 class Finish:
-    """Bob has kept the block; his tag over the transcript so far."""
+    """Bob has kept the block; his tag over the transcript so far, under the round's pad."""
 
     transcript_digest: bytes
     tag: bytes
@@ -167,13 +176,14 @@ Message = (
     | Amplify | Amplification | Finish | Finished | AbortRound | AbortNoted | Refused
 )  # fmt: skip
 MESSAGE_KINDS: dict[str, type] = {kind.__name__: kind for kind in _KINDS}
+_NESTED = (RoundParameters, PadOffer)
 _MAX_TEXT = 500
 
 
 def encode(message: Message) -> bytes:
     """One message as bytes."""
     values = [getattr(message, item.name) for item in fields(message)]
-    plain = [list(astuple(value)) if isinstance(value, RoundParameters) else value for value in values]
+    plain = [list(astuple(value)) if isinstance(value, _NESTED) else value for value in values]
     return msgpack.packb([type(message).__name__, *plain], use_bin_type=True)
 
 
@@ -195,8 +205,8 @@ def decode(data: bytes) -> Message:
 
 
 def _checked(item: Any, value: Any) -> Any:
-    if item.type is RoundParameters:
-        return RoundParameters(*value)
+    if item.type in _NESTED:
+        return item.type(*value)
     if type(value) is not item.type or not _RULES[item.type](value):
         raise MalformedMessage(f"{item.name} must be {_EXPECTED[item.type]}")
     if item.name == "block_id" and str(UUID(value)) != value:

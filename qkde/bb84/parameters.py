@@ -6,6 +6,7 @@ from math import isfinite
 from qkde.bb84.cascade_variants import VARIANTS
 from qkde.bb84.errors import InvalidParameter
 from qkde.bb84.finite_key import LEAK_COUNTED
+from qkde.bb84.pads import PRE_SHARED_PADS
 from qkde.bb84.verification import VERIFICATION_BITS, collision_bound
 
 RECONCILIATIONS = tuple(VARIANTS)
@@ -18,7 +19,8 @@ class RoundParameters:
     """Parameters of one round. Raises InvalidParameter, naming the parameter and its range.
 
     `qber_tolerance` is the preset Q_tol of the fixed-length proof; `security_margin_bits` are taken off the
-    proven length on top; `leak_counted` is explained in `finite_key`.
+    proven length on top; `leak_counted` is explained in `finite_key`. `pads_kept`: pads that a block brings the pool
+    back to before the KME gets its share; 0 for a single round that need not pay for its own.
     """
 
     pulses_per_frame: int = 1_000_000
@@ -31,6 +33,7 @@ class RoundParameters:
     security_margin_bits: int = 64
     reconciliation: str = "original"
     leak_counted: str = "alice"
+    pads_kept: int = PRE_SHARED_PADS
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -38,6 +41,7 @@ class RoundParameters:
         _check_range("pulses_per_frame", self.pulses_per_frame, 1, MAX_PULSES_PER_FRAME)
         _check_range("frame_count", self.frame_count, 1, MAX_PULSES_PER_ROUND // self.pulses_per_frame)
         _check_range("security_margin_bits", self.security_margin_bits, 0, 2**31)
+        _check_range("pads_kept", self.pads_kept, 0, 2**16)
         _check_open("key_basis_probability", self.key_basis_probability, 0, 1)
         _check_open("qber_tolerance", self.qber_tolerance, 0, 0.5)
         _check_open("epsilon_secrecy", self.epsilon_secrecy, 1e-100, 1)

@@ -7,6 +7,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from qkde.bb84.messages import Message
+    from qkde.bb84.pads import PadOffer, PadState
     from qkde.bb84.report import Block
 
 
@@ -34,12 +35,16 @@ class Channel(Protocol):
         """Her answer. Repeats an identical message by itself if it must; PeerUnreachable when it gives up."""
 
 
-class Authenticator(Protocol):
-    """Tags over a whole transcript. `sender` ("alice" or "bob") enters the tag, so that none can be reflected."""
+class PadPool(Protocol):
+    """One end's one-time pads of one link, see `pads`. Every change is durable when the call returns."""
 
-    def tag(self, sender: str, transcript: bytes) -> bytes: ...
+    def state(self) -> "PadState": ...
 
-    def verify(self, sender: str, transcript: bytes, tag: bytes) -> bool: ...
+    def reserve(self, agreed: "PadOffer", epsilon: float) -> bytes:
+        """The pad `agreed.first`, which is never given out again. RoundFailed when it is used, or not there."""
+
+    def refill(self, agreed: "PadOffer", pads: bytes) -> None:
+        """Puts `pads` at number `agreed.end`. Repeatable with the same arguments."""
 
 
 class Randomness(Protocol):

@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Block:
-    """One round's secret bits: `length_bits` of them, a multiple of 8, packed."""
+    """One round's secret bits for the KME: `length_bits` of them, a multiple of 8, packed."""
 
     block_id: str
     link: str
@@ -23,6 +23,9 @@ class RoundReport:
     `qber` is over all disclosed and corrected bits and only for people; the security of the key rests on `qber_test`,
     which is compared with the tolerance, and on `phase_error_bound` = tolerance + sampling deviation.
     `disclosed_bits` = sample + counted leakage + verification hash. `transcripts_agree` is None while nobody compared.
+    `secret_bits` = `refill_bits` (new pads) + `block_bits` (the KME's). `authentication_bits`: pad bits the round used
+    up; `pad_bits_left`: this end's balance after it; `epsilon_authentication`: forgery bounds of all tags in the
+    link's life.
     """
 
     block_id: str
@@ -46,6 +49,11 @@ class RoundReport:
     reconciliation_messages: int
     secret_bits: int
     secret_bits_per_pulse: float
+    authentication_bits: int
+    refill_bits: int
+    block_bits: int
+    pad_bits_left: int | None
+    epsilon_authentication: float | None
     transcripts_agree: bool | None
     elapsed_s: float
     stages: Mapping[str, float]

@@ -6,15 +6,14 @@ from qkde.bb84.messages import Message, encode
 
 
 class Transcript:
-    """Exchanges, question and answer together. An identical retry is one exchange and is entered once, by the caller.
-    """
+    """Questions and answers in turn. An identical retry is one exchange and is entered once, by the caller."""
 
     def __init__(self) -> None:
         self._chunks: list[bytes] = []
         self._hash = sha256()
 
-    def enter(self, question: Message, answer: Message) -> None:
-        for message in (question, answer):
+    def enter(self, *messages: Message) -> None:
+        for message in messages:
             encoded = encode(message)
             # The length in front makes the concatenation of messages unambiguous.
             for chunk in (len(encoded).to_bytes(8, "big"), encoded):

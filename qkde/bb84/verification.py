@@ -1,9 +1,10 @@
 """Verification: do both ends hold the same string? A universal hash under a fresh public seed.
 
 The string, cut into words of t−1 bits w_1 … w_L, is the polynomial Σ w_i·r^(L−i+1) over the field of 2^t − 1 elements
-(a Mersenne prime), taken at a random point r. Two different strings of equal length agree at no more than L
-points, so that the hash of unequal strings is equal with probability at most L/2^t over r (Carter and Wegman 1979,
-den Boer 1993). r must be drawn after Bob's string is fixed. The t bits of the hash are disclosed.
+(a Mersenne prime), taken at a random point r. Two different strings of equal length agree at no more than L points,
+one of which is 0, which t bits spell twice: the hash of unequal strings is equal with probability at most (L + 1)/2^t
+over r (Carter and Wegman 1979, den Boer 1993). r must be drawn after Bob's string is fixed. The t bits of the hash are
+disclosed.
 """
 
 VERIFICATION_BITS = (61, 89, 107, 127)  # exponents of Mersenne primes
@@ -11,7 +12,7 @@ VERIFICATION_BITS = (61, 89, 107, 127)  # exponents of Mersenne primes
 
 def collision_bound(bit_count: int, verification_bits: int) -> float:
     """Upper bound on the probability that two different strings of `bit_count` bits pass."""
-    return _word_count(bit_count, verification_bits) / 2**verification_bits
+    return (word_count(bit_count, verification_bits) + 1) / 2**verification_bits
 
 
 def universal_hash(packed: bytes, bit_count: int, seed: bytes, verification_bits: int) -> bytes:
@@ -29,7 +30,8 @@ def seed_bytes(verification_bits: int) -> int:
     return -(-verification_bits // 8)
 
 
-def _word_count(bit_count: int, verification_bits: int) -> int:
+def word_count(bit_count: int, verification_bits: int) -> int:
+    """L: words of t − 1 bits that hold `bit_count` bits."""
     return max(1, -(-bit_count // (verification_bits - 1)))
 
 

@@ -13,12 +13,13 @@ from qkde.bb84.alice import Alice
 from qkde.bb84.bob import run_bob
 from qkde.bb84.messages import Message, StartRound, decode, encode
 from qkde.bb84.parameters import RoundParameters
-from qkde.bb84.ports import Authenticator, Clock, Randomness
+from qkde.bb84.ports import Clock, Randomness
 from qkde.bb84.report import Block
 from qkde.classical.channel import ClassicalChannel
 from qkde.link.client import LinkClient
 from qkde.node.devices import LinkDevice
 from qkde.node.handover import Handover
+from qkde.node.pads import FilePads
 from qkde.node.spool import Spool
 
 BUSY_WAIT_S = 60.0
@@ -46,7 +47,7 @@ class LinkEnd:
     quantum: Peer
     parameters: RoundParameters
     randomness: Randomness
-    authenticator: Authenticator
+    pads: FilePads
     clock: Clock
     spool: Spool
     handover: Handover
@@ -109,7 +110,7 @@ class AliceEnd:
             self._end_round("Bob has started another round")
         end = self.end
         device = end.device(message.block_id)
-        self._alice = Alice(end.link, end.authenticator, device, end.randomness, end.clock, self._keep)
+        self._alice = Alice(end.link, end.pads, device, end.randomness, end.clock, self._keep)
         self._started = message
 
     def _end_round(self, reason: str) -> None:
@@ -154,7 +155,7 @@ class BobEnd:
             end.device(start.block_id),
             end.randomness,
             end.clock,
-            end.authenticator,
+            end.pads,
             end.spool.keep,
         ).to_json()
         if report["outcome"] == "key":

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mutual_tls.identity import Identity
+from qkde.bb84.pads import PadOffer
 from qkde.node.ends import AliceEnd, BobEnd
 from qkde.node.handover import Handover
 
@@ -36,7 +37,7 @@ class QkdEntity:
         """Makes a block for `owner`: the round's report, when it is over. Raises UnknownLink, Busy, PeerError."""
         report = self._end(link).order(block_id, owner)
         if report["outcome"] == "key":
-            log.info("link %s: block %s of %d secret bits for %s", link, block_id, report["secret_bits"], owner)
+            log.info("link %s: block %s of %d bits for %s", link, block_id, report["block_bits"], owner)
         else:
             log.warning("link %s: no key for %s: %s", link, owner, report["abort_reason"])
         return report
@@ -56,6 +57,12 @@ class QkdEntity:
     def other_qkde(self, link: str) -> Identity:
         """The QKDE at the link's other end."""
         return self._end(link).end.other_qkde.identity
+
+    def rekey(self, link: str, pre_shared_key: bytes) -> PadOffer:
+        """A new pre-shared key for a link: the pads this end has now. Raises UnknownLink, ValueError."""
+        offer = self._end(link).end.pads.rekey(pre_shared_key)
+        log.warning("link %s: pads %d to %d of pre-shared key %s", link, offer.first, offer.end, offer.key_id)
+        return offer
 
     def run(self, stopping: threading.Event) -> None:
         """Hands blocks over and ends silent rounds, until `stopping`."""

@@ -6,17 +6,12 @@ A block is *kept* before this end's last message of the round, since from then o
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 from pathlib import Path
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from qkde.bb84.report import Block
+from qkde.node.sealed import SealedFileError, SealedFiles
 
-NONCE_BYTES = 12
 KEPT = ".kept"
 RELEASED = ".block"
 DAMAGED = ".damaged"
@@ -24,70 +19,47 @@ DAMAGED = ".damaged"
 log = logging.getLogger(__name__)
 
 
-class SpoolError(Exception):
-    """A file in the spool can't be read."""
-
-
 class Spool:
-    """`key`: 32 bytes; files are AES-256-GCM under it, bound to the block's description."""
+    """`key`: 32 bytes, see `SealedFiles`."""
 
     def __init__(self, folder: Path, key: bytes) -> None:
-        self._folder = folder
-        self._cipher = AESGCM(key)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._files = SealedFiles(folder, key)
 
     def discard_unfinished(self) -> None:
         """At start: the rounds of kept blocks ended with the last process, so nobody will say they ended well."""
-        for path in self._folder.glob(f"*{KEPT}"):
+        for path in self._files.folder.glob(f"*{KEPT}*"):  # also what was being written
             path.unlink()
 
     def keep(self, block: Block) -> None:
         """Durable when it returns."""
-        described = json.dumps(
-            {"block_id": block.block_id, "link": block.link, "owner": block.owner, "length_bits": block.length_bits}
-        ).encode()
-        nonce = os.urandom(NONCE_BYTES)
-        path = self._path(block.block_id, KEPT)
-        with open(path, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            file.write(described + b"\n" + nonce + self._cipher.encrypt(nonce, block.bits, described))
-            file.flush()
-            os.fsync(file.fileno())
-        self._sync_folder()
+        described = {
+            "block_id": block.block_id, "link": block.link, "owner": block.owner, "length_bits": block.length_bits
+        }  # fmt: skip
+        self._files.write(self._path(block.block_id, KEPT).name, described, block.bits)
 
     def release(self, block_id: str) -> None:
         self._path(block_id, KEPT).rename(self._path(block_id, RELEASED))
-        self._sync_folder()
+        self._files.sync()
 
     def forget(self, block_id: str) -> None:
         for state in (KEPT, RELEASED):
             self._path(block_id, state).unlink(missing_ok=True)
-        self._sync_folder()
+        self._files.sync()
 
     def released(self) -> list[Block]:
         """The blocks to offer, oldest first. A file that can't be read is put aside, so that it is in nobody's way."""
         blocks = []
-        for path in sorted(self._folder.glob(f"*{RELEASED}"), key=lambda path: path.stat().st_mtime_ns):
+        for path in sorted(self._files.folder.glob(f"*{RELEASED}"), key=lambda path: path.stat().st_mtime_ns):
             try:
                 blocks.append(self._read(path))
-            except SpoolError as error:
+            except SealedFileError as error:
                 log.error("%s; it is put aside", error)
                 path.rename(path.with_suffix(DAMAGED))
         return blocks
 
     def _read(self, path: Path) -> Block:
-        described, _, sealed = path.read_bytes().partition(b"\n")
-        try:
-            bits = self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], described)
-        except (InvalidTag, ValueError):
-            raise SpoolError(f"{path} can't be decrypted: it is damaged, or the spool key has changed") from None
-        return Block(**json.loads(described), bits=bits)
+        described, bits = self._files.read(path.name)
+        return Block(**described, bits=bits)
 
     def _path(self, block_id: str, state: str) -> Path:
-        return self._folder / f"{block_id}{state}"
-
-    def _sync_folder(self) -> None:
-        descriptor = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        return self._files.folder / f"{block_id}{state}"

@@ -67,6 +67,16 @@ def ops_app(entity: QkdEntity) -> Flask:
         """The reports of the newest rounds that were ordered here, oldest first."""
         return answer(list(entity.reports))
 
+    @app.put("/v1/links/<link>/pre-shared-key")
+    def rekey(link: str) -> Response:
+        """Both ends of the link must get the same; between the two calls its rounds are refused."""
+        try:
+            offer = entity.rekey(link, request.get_data(cache=False))
+        except ValueError as error:
+            return problem(400, str(error))
+        return answer({"key_id": offer.key_id, "pads_left": offer.end - offer.first})
+
+    _map_errors(app)
     return app
 
 

@@ -5,14 +5,15 @@ from uuid import UUID
 import numpy as np
 
 from qkde.bb84.alice import Alice
-from qkde.bb84.authentication import TranscriptComparison
 from qkde.bb84.bob import run_bob
 from qkde.bb84.messages import Message, StartRound, decode, encode
+from qkde.bb84.pads import MemoryPads, pre_shared_key
 from qkde.bb84.parameters import RoundParameters
 from qkde.bb84.randomness import SeededRandomness
 from qkde.bb84.report import Block, RoundReport
 
 BLOCK_ID = str(UUID(int=7))
+PRE_SHARED_KEY = pre_shared_key(np.random.default_rng(2024).bytes)
 
 
 class SimulatedLink:
@@ -74,17 +75,20 @@ class Ticks:
 class Round:
     """One round, both ends; `alice` and `bob` are the reports, `alice_kept` and `bob_kept` the blocks."""
 
-    def __init__(self, link=None, seed=1, on_the_way=lambda message: message, channel=WireChannel, **parameters):
+    def __init__(
+        self, link=None, seed=1, on_the_way=lambda message: message, channel=WireChannel, pads=None, **parameters
+    ):
         self.link = link or SimulatedLink(seed)
+        self.alice_pads, self.bob_pads = pads or (MemoryPads(PRE_SHARED_KEY), MemoryPads(PRE_SHARED_KEY))
         self.alice_kept: list[Block] = []
         self.bob_kept: list[Block] = []
         self.order = StartRound(BLOCK_ID, "a-b", "kme-a", round_parameters(**parameters))
         self.alice_end = Alice(
-            "a-b", TranscriptComparison(), self.link, SeededRandomness(seed), Ticks(), self.alice_kept.append
+            "a-b", self.alice_pads, self.link, SeededRandomness(seed), Ticks(), self.alice_kept.append
         )
         self.channel = channel(self.alice_end, on_the_way)
         self.bob: RoundReport = run_bob(
-            self.order, self.channel, self.link, SeededRandomness(seed + 2**32), Ticks(), TranscriptComparison(),
+            self.order, self.channel, self.link, SeededRandomness(seed + 2**32), Ticks(), self.bob_pads,
             self.bob_kept.append,
         )  # fmt: skip
         self.alice: RoundReport | None = self.alice_end.report

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
-from bb84_simulated_link import BLOCK_ID, Round, SimulatedLink, Ticks, WireChannel, round_parameters
+from bb84_simulated_link import BLOCK_ID, PRE_SHARED_KEY, Round, SimulatedLink, Ticks, WireChannel, round_parameters
 
 from qkde.bb84.alice import Alice
-from qkde.bb84.authentication import TranscriptComparison
 from qkde.bb84.bits import pack
 from qkde.bb84.messages import (
     AbortNoted,
@@ -22,22 +21,24 @@ from qkde.bb84.messages import (
     StartPass,
     StartRound,
 )
+from qkde.bb84.pads import MemoryPads
 from qkde.bb84.randomness import SeededRandomness
 
 PULSES = 64
-START = StartRound(BLOCK_ID, "a-b", "kme-a", round_parameters(pulses_per_frame=PULSES, frame_count=2))
+OFFER = MemoryPads(PRE_SHARED_KEY).state().offer
+START = StartRound(BLOCK_ID, "a-b", "kme-a", round_parameters(pulses_per_frame=PULSES, frame_count=2), OFFER)
 DETECTIONS = AnnounceDetections(0, pack(np.ones(PULSES, bool)), pack(np.zeros(PULSES, bool)))
 
 
 def new_alice(link=None):
     source = link or SimulatedLink()
-    return Alice("a-b", TranscriptComparison(), source, SeededRandomness(1), Ticks(), lambda block: None)
+    return Alice("a-b", MemoryPads(PRE_SHARED_KEY), source, SeededRandomness(1), Ticks(), lambda block: None)
 
 
 def test_sifting_before_the_frame_was_measured_is_refused():
     link = SimulatedLink()
     alice = new_alice(link)
-    assert alice.handle(START) == RoundStarted(BLOCK_ID)
+    assert alice.handle(START) == RoundStarted(BLOCK_ID, OFFER)
     assert alice.handle(PrepareFrame(0)) == FramePrepared(0)
     answer = alice.handle(DETECTIONS)
     assert isinstance(answer, Refused) and "frame 0 has not been measured" in answer.reason
@@ -61,7 +62,7 @@ def test_sifting_after_the_frame_was_measured_is_answered():
     "message",
     [
         DETECTIONS, DiscloseSample(b""), StartPass(0, 1, False, bytes(16)), AskParities(0, bytes(4)),
-        RequestVerification(0), Amplify(), Finish(b"", b""), PrepareFrame(0), RoundStarted(BLOCK_ID),
+        RequestVerification(0), Amplify(), Finish(b"", b""), PrepareFrame(0), RoundStarted(BLOCK_ID, OFFER),
     ],
     ids=lambda message: type(message).__name__,
 )  # fmt: skip

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from qkde.bb84.bits import pack, unpack
 from qkde.bb84.errors import MalformedMessage
 from qkde.bb84.messages import MESSAGE_KINDS, AskParities, PrepareFrame, StartPass, StartRound, decode, encode
+from qkde.bb84.pads import PadOffer
 from qkde.bb84.parameters import RoundParameters
 
 _EXAMPLES = {
     str: BLOCK_ID, int: 7, bool: True, bytes: b"\x00\xff", RoundParameters: round_parameters(),
+    PadOffer: PadOffer("a key", 3, 9),
 }  # fmt: skip
 EVERY_KIND = [kind(*(_EXAMPLES[item.type] for item in fields(kind))) for kind in MESSAGE_KINDS.values()]
 

@@ -98,6 +98,6 @@ def test_a_single_wrong_bit_anywhere_changes_the_hash():
     assert len(hashes) == 701
 
 
-def test_the_collision_bound_is_words_over_field_size():
-    assert collision_bound(10**6, 89) == 11_364 / 2**89
-    assert collision_bound(1, 61) == 2**-61
+def test_the_collision_bound_is_words_and_one_over_field_size():
+    assert collision_bound(10**6, 89) == 11_365 / 2**89
+    assert collision_bound(1, 61) == 2 / 2**61, "the point 0, where all strings agree, is spelt by two seeds"

@@ -30,7 +30,8 @@ def test_a_clean_link_gives_both_ends_the_same_block():
     assert both.alice_kept == both.bob_kept
     block = both.bob_kept[0]
     assert (block.block_id, block.link, block.owner) == (both.order.block_id, "a-b", "kme-a")
-    assert 8 * len(block.bits) == block.length_bits == both.bob.secret_bits > 5000
+    assert 8 * len(block.bits) == block.length_bits == both.bob.block_bits > 5000
+    assert both.bob.secret_bits == both.bob.block_bits + both.bob.refill_bits
     assert both.bob.outcome == "key" and both.bob.abort_reason is None
 
 

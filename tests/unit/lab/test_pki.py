@@ -10,12 +10,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mutual_tls.contexts import Credentials, client_context, server_context
 from mutual_tls.identity import Identity, identity_of
+from qkd_lab.lab_folder import LabFolder
 from qkd_lab.pki.authority import PkiError
 from qkd_lab.pki.holders import holders
-from qkd_lab.pki.secrets import make_secrets
+from qkd_lab.pki.secrets import make_secrets, renew_pre_shared_key
 from qkd_lab.pki.store import Pki
 from qkd_lab.processes import processes, services
 from qkd_lab.topology import SHIPPED, load
+from services.compose_init import renew_pre_shared_keys
 
 TOPOLOGY = load(SHIPPED / "two-sites.toml")
 NOW = datetime.now(UTC)
@@ -240,4 +242,41 @@ def test_a_site_shares_its_secrets_with_nobody_and_they_never_change(tmp_path):
     for name, holder in (("postgres.password", "postgres-a"), ("redis.password", "redis-a")):
         assert secret("kme-a", name) == secret(holder, name) != secret("kme-b", name)
     assert len(set(map(secret, ("qkde-a", "qkde-b"), ("spool-key",) * 2))) == 2
+    assert secret("qkde-a", "pre-shared-key.a-b") == secret("qkde-b", "pre-shared-key.a-b")
     assert {path.name for path in (tmp_path / "secrets").iterdir()} == {p.name for p in processes(TOPOLOGY)}
+
+
+def test_a_links_pre_shared_key_is_with_its_two_qkdes_alone_and_is_renewed_at_both(tmp_path):
+    make_secrets(TOPOLOGY, tmp_path)
+    (link,) = TOPOLOGY.links
+    first = {path: path.read_text() for path in tmp_path.rglob(link.pre_shared_key)}
+    assert {path.parent.name for path in first} == {"qkde-a", "qkde-b"} and len(set(first.values())) == 1
+    renewed = renew_pre_shared_key(TOPOLOGY, tmp_path, link)
+    assert {path.read_text() for path in first} == {renewed.hex()} and renewed.hex() not in first.values()
+    make_secrets(TOPOLOGY, tmp_path)
+    assert {path.read_text() for path in first} == {renewed.hex()}
+
+
+def test_a_lab_made_before_pre_shared_keys_gets_them(tmp_path):
+    make_secrets(TOPOLOGY, tmp_path)
+    before = files(tmp_path)
+    for path in tmp_path.rglob("pre-shared-key.*"):
+        path.unlink()
+    make_secrets(TOPOLOGY, tmp_path)
+    after = files(tmp_path)
+    assert after.keys() == before.keys()
+    assert {path.name for path in after if after[path] != before[path]} == {"pre-shared-key.a-b"}
+
+
+def test_new_volumes_at_both_ends_of_a_link_get_a_new_pre_shared_key(tmp_path):
+    make_secrets(TOPOLOGY, tmp_path / ".lab")
+    (link,) = TOPOLOGY.links
+    lab, path = LabFolder(tmp_path / ".lab"), tmp_path / ".lab" / "secrets" / "qkde-a" / link.pre_shared_key
+    first = path.read_text()
+    for held_by in (("qkde-a",), ("qkde-a", "qkde-b")):  # one end remembers what was used: it stays
+        for name in held_by:
+            (tmp_path / "identities" / name / "secrets").mkdir(parents=True, exist_ok=True)
+        renew_pre_shared_keys(lab, TOPOLOGY, tmp_path / "identities")
+        assert path.read_text() == first
+    renew_pre_shared_keys(lab, TOPOLOGY, tmp_path / "new")
+    assert path.read_text() != first

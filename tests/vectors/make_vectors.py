@@ -1,0 +1,134 @@
+"""Writes the golden vectors beside this file; see README.md there."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from qkde.bb84.amplification import seed_bit_count, toeplitz_hash
+from qkde.bb84.authentication import SECRET_BYTES, forgery_bound, tag
+from qkde.bb84.bits import pack
+from qkde.bb84.cascade import SEED_BYTES, ParityTeller
+from qkde.bb84.cascade_variants import VARIANTS
+from qkde.bb84.messages import AnnounceDetections, AnnounceMatches, FramePrepared, PrepareFrame, StartPass, encode
+from qkde.bb84.parity_tree import half_frame_mask, shuffled_order
+from qkde.bb84.reconciliation import Corrector
+from qkde.bb84.sifting import sift
+from qkde.bb84.transcript import Transcript
+from qkde.bb84.verification import VERIFICATION_BITS, seed_bytes, universal_hash
+
+FOLDER = Path(__file__).parent
+
+
+def text(bits):
+    return "".join(map(str, np.asarray(bits, np.uint8).tolist()))
+
+
+def random_bits(rng, count, one=0.5):
+    return (rng.random(count) < one).astype(np.uint8)
+
+
+def sifting():
+    cases = []
+    for seed, pulses in enumerate((8, 61, 200)):
+        rng = np.random.default_rng(seed)
+        clicks = random_bits(rng, pulses, 0.6)
+        alice_bits, alice_bases = random_bits(rng, pulses), random_bits(rng, pulses, 0.3)
+        bob_bases = random_bits(rng, pulses, 0.3)[clicks == 1]
+        matches = alice_bases[clicks == 1] == bob_bases
+        bob_bits = np.where(matches, alice_bits[clicks == 1], random_bits(rng, len(bob_bases)))
+        bob_bits[0] ^= 1
+        alice = sift(alice_bits[clicks == 1], alice_bases[clicks == 1], matches)
+        bob = sift(bob_bits, bob_bases, matches)
+        cases.append({
+            "alice_bits": text(alice_bits), "alice_bases": text(alice_bases), "clicks": text(clicks),
+            "bob_bits_of_clicks": text(bob_bits), "bob_bases_of_clicks": text(bob_bases), "matches": text(matches),
+            "alice_key": text(alice.key), "alice_sample": text(alice.sample),
+            "bob_key": text(bob.key), "bob_sample": text(bob.sample),
+            "announce_detections_hex": encode(AnnounceDetections(0, pack(clicks), pack(bob_bases))).hex(),
+            "announce_matches_hex": encode(AnnounceMatches(0, pack(matches))).hex(),
+        })  # fmt: skip
+    return {"frame": 0, "cases": cases}
+
+
+def cascade():
+    rng = np.random.default_rng(10)
+    seeds = [rng.bytes(SEED_BYTES) for _ in range(3)]
+    orders = [
+        {
+            "size": size,
+            "seed_hex": seed.hex(),
+            "order": shuffled_order(size, seed).tolist(),
+            "half_frame": text(half_frame_mask(size, seed)),
+        }
+        for size, seed in zip((1, 13, 40), seeds, strict=True)
+    ]
+    return {"orders": orders, "runs": [cascade_run(name, seed) for seed, name in enumerate(VARIANTS)]}
+
+
+def cascade_run(variant, seed):
+    rng = np.random.default_rng(20 + seed)
+    alice, errors = random_bits(rng, 120), random_bits(rng, 120, 0.05)
+    teller, exchanges = ParityTeller(alice), []
+
+    def ask(question):
+        answer = (teller.start_pass if isinstance(question, StartPass) else teller.ask_parities)(question)
+        exchanges.append([encode(question).hex(), encode(answer).hex()])
+        return answer
+
+    corrector = Corrector(alice ^ errors, VARIANTS[variant], ask, rng.bytes)
+    corrected = corrector.run(0.05)
+    return {
+        "variant": variant, "expected_error_rate": 0.05, "alice": text(alice), "bob": text(alice ^ errors),
+        "exchanges_hex": exchanges, "bob_corrected": text(corrected), "corrected_count": corrector.corrected_count,
+        "disclosed_parities": corrector.disclosed_parities,
+    }  # fmt: skip
+
+
+def verification():
+    cases = []
+    for t in VERIFICATION_BITS:
+        for bit_count in (1, t - 1, t, 1000):
+            rng = np.random.default_rng(1000 * t + bit_count)
+            bits, seed = random_bits(rng, bit_count), rng.bytes(seed_bytes(t))
+            hashed = universal_hash(pack(bits), bit_count, seed, t)
+            cases.append({"t": t, "bits": text(bits), "seed_hex": seed.hex(), "hash_hex": hashed.hex()})
+    return {"cases": cases}
+
+
+def toeplitz():
+    cases = []
+    for key_bits, secret_bits in ((1, 1), (8, 8), (23, 11), (300, 128)):
+        rng = np.random.default_rng(key_bits)
+        key, seed = random_bits(rng, key_bits), random_bits(rng, seed_bit_count(key_bits, secret_bits))
+        cases.append({"key": text(key), "seed": text(seed), "secret": text(toeplitz_hash(key, seed, secret_bits))})
+    return {"cases": cases}
+
+
+def tags():
+    transcript = Transcript()
+    transcript.enter(PrepareFrame(0), FramePrepared(0))
+    rng = np.random.default_rng(30)
+    cases = []
+    for content in (transcript.content(), b"", bytes(16), rng.bytes(200)):
+        secret = rng.bytes(SECRET_BYTES)
+        cases.append({
+            "secret_hex": secret.hex(), "transcript_hex": content.hex(), "tag_hex": tag(secret, content).hex(),
+            "forgery_bound": forgery_bound(len(content)),
+        })  # fmt: skip
+    offers = [((0, 32), (0, 32)), ((3, 32), (7, 30)), ((5, 20), (30, 50))]
+    agreements = [
+        {"bob": list(bob), "alice": list(alice), "pad": pad}
+        for (bob, alice), pad in zip(offers, (0, 7, None), strict=True)
+    ]
+    messages = [encode(message).hex() for message in (PrepareFrame(0), FramePrepared(0))]
+    return {"messages_of_first_case_hex": messages, "cases": cases, "agreements": agreements}
+
+
+def main():
+    for stage in (sifting, cascade, verification, toeplitz, tags):
+        (FOLDER / f"{stage.__name__}.json").write_text(json.dumps(stage(), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
