@@ -1,4 +1,4 @@
-"""Named parameter sets of a BB84 link, one TOML file each: source, fibre and detectors as a paper or data sheet has them.
+"""Named parameter sets of a BB84 link, one TOML file each: source, fibre, detectors as a paper or data sheet has them.
 
 A set is data only. Formulas (`qkde.rates`) and simulation read the same one, so that theory and run can be compared.
 """
