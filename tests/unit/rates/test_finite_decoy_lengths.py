@@ -1,4 +1,4 @@
-from math import exp, log, log2, sqrt
+from math import exp, factorial, log, log2, sqrt
 
 import numpy as np
 import pytest
@@ -31,7 +31,8 @@ def observed(random, intensities, pulses, channel, yields=None):
     detected, errors = np.zeros(len(intensities.means), int), np.zeros(len(intensities.means), int)
     hidden = {"vacuum": 0, "single": 0, "single_errors": 0}
     for k, (mean, p) in enumerate(zip(intensities.means, intensities.probabilities, strict=True)):
-        numbers = np.bincount(random.poisson(mean, random.binomial(pulses, p)), minlength=2)
+        sent_as = [exp(-mean) * mean**n / factorial(n) for n in range(12)]
+        numbers = random.multinomial(random.binomial(pulses, p), [*sent_as, 1 - sum(sent_as)])
         for n, sent in enumerate(numbers):
             clicks = channel.photons(n)
             gain = clicks.gain if yields is None else yields(n)
