@@ -89,6 +89,8 @@ def rate(
         rows = list(_rows(model, link, options, points, sizes, optimize))
     except (InvalidParameterSet, InvalidRateInput) as error:
         raise LabError(str(error)) from error
+    except ImportError as error:
+        raise LabError(f"--optimize needs scipy, which this image does not have ({error}): leave it out") from error
     if as_json:
         parameters = {**link.values(), **options}
         document = {"model": model, "set": set_name, "optimized": optimize, "parameters": parameters, "rows": rows}

@@ -150,3 +150,5 @@ def test_the_formulas_run_where_there_is_no_numerical_library():
     start = f"{without}; from qkd_lab.cli import main; main()"
     command = [sys.executable, "-c", start, "rate", "--model", "finite-two-decoy", "--set", "lab"]
     assert subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT).returncode == 0
+    done = subprocess.run([*command, "--optimize"], capture_output=True, text=True, env=ENVIRONMENT)
+    assert done.returncode == 1 and "--optimize needs scipy" in done.stderr
