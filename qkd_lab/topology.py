@@ -144,7 +144,7 @@ def _topology(document: dict, name: str) -> Topology:
     top = read_fields(document, "top level", TOP, {"name": name})
     sites = tuple(Site(**read_fields(t, where, SITE)) for t, where in _tables(top["sites"], "sites"))
     pairs = _tables(top["connections"], "connections")
-    connections = tuple(Connection(**read_fields(table, where, CONNECTION)) for table, where in pairs)
+    connections = tuple(_connection(table, where) for table, where in pairs)
     links = []
     for table, where in _tables(top["links"], "links"):
         values = read_fields(table, where, LINK)
@@ -152,6 +152,18 @@ def _topology(document: dict, name: str) -> Topology:
         values["protocol"] = Protocol(**read_fields(values["protocol"], f"{where}.protocol", PROTOCOL))
         links.append(Link(**values))
     return Topology(top["name"], sites, tuple(links), connections)
+
+
+def _connection(table: dict, where: str) -> Connection:
+    values = read_fields(table, where, CONNECTION)
+    max_keys = values.get("max_keys", Connection.max_keys)
+    per_request = values.setdefault("max_keys_per_request", min(Connection.max_keys_per_request, max_keys))
+    if per_request > max_keys:
+        raise TopologyError(
+            f"table {where}, key max_keys_per_request: expected an integer from 1 to max_keys, which is {max_keys}, "
+            f"got {per_request}"
+        )
+    return Connection(**values)
 
 
 def _tables(tables: list, key: str) -> list[tuple[dict, str]]:

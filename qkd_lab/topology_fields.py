@@ -57,6 +57,10 @@ def _integer(least: int, most: int) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
+def _count(allowed: range) -> Key:
+    return Key(f"an integer from {allowed[0]} to {allowed[-1]}", _integer(allowed[0], allowed[-1]))
+
+
 def _tables(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, dict) for item in value)
 
@@ -108,11 +112,20 @@ PROTOCOL = {
     "epsilon_correctness": _epsilon(),
 }
 
+# What the KME takes (kme/model.py), written again because nothing but the standard library is imported here; a test
+# compares the two.
+KEY_SIZE_BITS = range(8, 4096 + 1, 8)
+MAX_KEYS = range(1, 100_000 + 1)
+MAX_KEYS_PER_REQUEST = range(1, 1_000 + 1)
+
 CONNECTION = {
     "master": Key("an SAE id", _text, required=True),
     "slave": Key("an SAE id", _text, required=True),
-    "key_size_bits": Key("a multiple of 8 from 8 to 65536", lambda value: _integer(8, 65536)(value) and value % 8 == 0),
-    "max_keys": Key("an integer from 1 to 1000000", _integer(1, 1_000_000)),
-    "max_keys_per_request": Key("an integer from 1 to 10000", _integer(1, 10_000)),
-    "max_sae_ids": Key("an integer from 0 to 100", _integer(0, 100)),
+    "key_size_bits": Key(
+        f"a multiple of 8 from {KEY_SIZE_BITS[0]} to {KEY_SIZE_BITS[-1]}",
+        lambda value: _integer(KEY_SIZE_BITS[0], KEY_SIZE_BITS[-1])(value) and value in KEY_SIZE_BITS,
+    ),
+    "max_keys": _count(MAX_KEYS),
+    "max_keys_per_request": _count(MAX_KEYS_PER_REQUEST),
+    "max_sae_ids": Key("0, since multicast is not there yet", _integer(0, 0)),
 }

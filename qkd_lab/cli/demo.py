@@ -26,9 +26,7 @@ def demo(eve: bool) -> None:
     shown.exchange()
     if eve:
         shown.eve()
-    link = operator.call(f"qlink-{shown.link}", "GET", "/v1/physics")
-    if speed := link.get("pulses_per_second"):
-        shown.figures.append(f"quantum link: {speed / 1e6:.2f} million pulses/s, {link['pulses_measured']:,} pulses")
+    shown.tell_speeds()
     if pid := operator.lab.read_state().get("pid"):
         # Those of database servers that run as another user are seen by root alone.
         shown.figures.append(f"memory of all processes: {proportional_bytes([pid]) / 1e6:.0f} MB (PSS)")

@@ -63,7 +63,9 @@ def _known(operator: Operator, name: str) -> str:
 
 def _print(physics: dict[str, Any]) -> None:
     speed = physics.get("pulses_per_second")
-    measured = f"{physics.get('pulses_measured', 0):,} pulses measured" + (f", {speed:,.0f} pulses/s" if speed else "")
+    measured = f"{physics.get('pulses_measured', 0):,} pulses measured"
+    if speed:
+        measured += f", {speed:,.0f} pulses/s by Aer alone"
     click.echo(
         f"{physics['link']}: loss_db {physics['loss_db']}, depolarizing {physics['depolarizing']}, "
         f"eve {physics['eve']}; {measured}"

@@ -99,7 +99,8 @@ def _show(found: dict[str, Any]) -> None:
         counts = pool.get("stored_key_count"), pool.get("high_watermark"), pool.get("key_size_bits")
         table.add_row(f"{pool.get('master_sae_id')} → {pool.get('slave_sae_id')}", *map(_text, counts))
     console.print(table)
-    table = Table("link", "loss", "depolarizing", "Eve", "pulses", "pulses/s", title="links", title_justify="left")
+    columns = "link", "loss", "depolarizing", "Eve", "pulses", "pulses/s, Aer alone"
+    table = Table(*columns, title="links", title_justify="left")
     for name, link in found["links"].items():
         speed = link.get("pulses_per_second")
         table.add_row(

@@ -12,6 +12,23 @@ from qkd_lab.lab_folder import LabError, LabFolder
 from qkd_lab.operator_calls import Operator
 from qkd_lab.pki.store import Pki
 
+# ETSI GS QKD 004's, as the KME's operator listener has them (docs/protocols.md): integers, 0 or more.
+QOS_MEMBERS = ("Key_chunk_size", "Max_bps", "Min_bps", "Jitter", "Priority", "Timeout", "TTL")
+
+
+def _qos(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> dict[str, int]:
+    members: dict[str, int] = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        if name not in QOS_MEMBERS:
+            raise click.BadParameter(f"{text!r}: expected NAME=VALUE with a NAME of {', '.join(QOS_MEMBERS)}")
+        if name in members:
+            raise click.BadParameter(f"{name} is given twice")
+        if not (value.isascii() and value.isdecimal()):
+            raise click.BadParameter(f"{text!r}: expected {name}=VALUE with an integer VALUE, 0 or more")
+        members[name] = int(value)
+    return members
+
 
 @click.group(invoke_without_command=True)
 @click.option("--master", help="The SAE that asks for keys first.")
@@ -19,9 +36,12 @@ from qkd_lab.pki.store import Pki
 @click.option("--key-size", default=256, show_default=True, help="Bits of a key.")
 @click.option("--max-keys", default=1000, show_default=True, help="Keys in the pool when it is full.")
 @click.option("--max-keys-per-request", type=int, help="By default 128, or --max-keys where that is less.")
-@click.option("--max-sae-ids", default=0, show_default=True, help="Additional slaves a key may be for.")
+@click.option("--max-sae-ids", type=click.IntRange(0, 0), default=0, help="Only 0: multicast is not there yet.")
+@click.option("--qos", multiple=True, callback=_qos, metavar="NAME=VALUE", help=f"One of {', '.join(QOS_MEMBERS)}.")
 @click.pass_context
-def register(context: click.Context, master: str | None, slave: str | None, **sizes: int | None) -> None:
+def register(
+    context: click.Context, master: str | None, slave: str | None, qos: dict[str, int], **sizes: int | None
+) -> None:
     """Register a connection: --master M --slave S, or an SAE: sae ID --site S."""
     if context.invoked_subcommand:
         if master or slave:
@@ -29,6 +49,7 @@ def register(context: click.Context, master: str | None, slave: str | None, **si
         return
     if not master or not slave:
         raise click.UsageError("give both --master and --slave, or `sae ID --site S`")
+    per_request = sizes["max_keys_per_request"]
     operator = Operator(LabFolder.here())
     site, other = _site_of(operator, master), _site_of(operator, slave)
     body = {
@@ -38,8 +59,9 @@ def register(context: click.Context, master: str | None, slave: str | None, **si
         "slave_SAE_ID": slave,
         "key_size": sizes["key_size"],
         "max_keys_count": sizes["max_keys"],
-        "max_key_per_request": sizes["max_keys_per_request"] or min(128, sizes["max_keys"]),
+        "max_key_per_request": min(128, sizes["max_keys"]) if per_request is None else per_request,
         "max_SAE_ID_count": sizes["max_sae_ids"],
+        **qos,
     }
     found: dict[str, Any] = operator.call(f"kme-{site}", "POST", "/register_connection", body)
     click.echo(

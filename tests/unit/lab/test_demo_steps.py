@@ -37,7 +37,7 @@ class Network:
             case "qkde-a", "GET", "/v1/reports":
                 return list(self.reports)
             case "qlink-a-b", "GET", "/v1/physics":
-                return {"eve": self.eve}
+                return {"eve": self.eve, "pulses_per_second": 2_500_000.0 if self.reports else None}
             case "qlink-a-b", "PATCH", "/v1/physics":
                 self.eve = json["eve"]
                 self.eve_was.append(self.eve)
@@ -63,7 +63,7 @@ class Network:
 
     def round(self):
         spoilt = self.eve != "none"
-        report = {"block_id": str(len(self.reports)), "outcome": "aborted" if spoilt else "key"}
+        report = {"block_id": str(len(self.reports)), "link": "a-b", "outcome": "aborted" if spoilt else "key"}
         report |= {"qber": 0.2512 if spoilt else 0.0103, "secret_bits": 0 if spoilt else 309_000}
         self.reports.append(report | {"abort_reason": "QBER over the tolerance" if spoilt else None})
         self.pool += 0 if spoilt else KEYS_OF_A_ROUND
@@ -119,6 +119,30 @@ def test_a_qber_that_is_undefined_is_not_shown_as_zero(network):
     demo, said = demo_on(network)
     demo.eve()
     assert "QBER with Eve: undefined: nothing was sifted" in demo.figures
+
+
+def test_the_speeds_are_aers_alone_and_those_of_the_links_latest_round_with_a_key(network):
+    network.round()
+    network.reports[0] |= {"pulses": 1, "elapsed_s": 1.0, "sifted_bits": 2, "sample_bits": 1, "stages": {}}
+    network.round()
+    network.reports[1] |= {"pulses": 1_000_000, "elapsed_s": 4.0, "sifted_bits": 700_000, "sample_bits": 100_000}
+    network.reports[1]["stages"] = {"transmission": 2.0, "reconciliation": 0.5}
+    network.reports.append(network.reports[0] | {"link": "b-c"})
+    network.eve = "intercept-resend:1"
+    network.round()
+    demo, _ = demo_on(network)
+    demo.tell_speeds()
+    assert demo.figures == [
+        "quantum link: 2.50 million pulses/s, Aer alone",
+        "whole round: 0.25 million pulses/s, all processes and the network included",
+        "Cascade in that round: 1.20 Mbit/s, through the classical channel",
+    ]
+
+
+def test_without_a_round_there_are_no_speeds(network):
+    demo, _ = demo_on(network)
+    demo.tell_speeds()
+    assert demo.figures == []
 
 
 def test_the_demo_needs_a_connection():

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from qkd_lab.addresses import compose, embedded, endpoints
+from qkd_lab.cli import network
+from qkd_lab.cli.link import _print as print_link
 from qkd_lab.embedded.memory import proportional_bytes
 from qkd_lab.lab_folder import LabFolder
 from qkd_lab.pki.store import Pki
@@ -62,6 +64,11 @@ def test_without_a_lab_one_line_says_what_to_do(tmp_path, arguments, words):
         ["bogus"],
         ["register", "--master", "sae-a"],
         ["register", "sae", "x"],
+        ["register", "--master", "sae-a", "--slave", "sae-b", "--max-sae-ids", "1"],
+        ["register", "--master", "sae-a", "--slave", "sae-b", "--qos", "Color=1"],
+        ["register", "--master", "sae-a", "--slave", "sae-b", "--qos", "TTL=-1"],
+        ["register", "--master", "sae-a", "--slave", "sae-b", "--qos", "TTL"],
+        ["register", "--master", "sae-a", "--slave", "sae-b", "--qos", "TTL=1", "--qos", "TTL=2"],
         ["link", "set", "a-b"],
         ["status", "extra"],
     ],
@@ -133,6 +140,19 @@ def test_a_lab_in_containers_is_told_from_one_on_this_host(prepared):
     assert lab.in_containers
     done = qkd_lab(prepared, "down")
     assert done.returncode == 1 and "docker compose down" in done.stderr
+    kept = lab.addresses.read_bytes()
+    done = qkd_lab(prepared, "up")
+    assert done.returncode == 1 and "runs in containers" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert lab.addresses.read_bytes() == kept
+
+
+def test_a_links_speed_is_said_to_be_that_of_aer_alone(capsys, monkeypatch):
+    physics = {"link": "a-b", "loss_db": 1, "depolarizing": 0, "eve": "none", "pulses_per_second": 2e6}
+    monkeypatch.setenv("COLUMNS", "120")
+    network._show({"processes": {}, "endpoints": {}, "pools": [], "links": {"a-b": physics}, "reports": []})
+    assert "pulses/s, Aer alone" in capsys.readouterr().out
+    print_link(physics)
+    assert "2,000,000 pulses/s by Aer alone" in capsys.readouterr().out
 
 
 def test_memory_is_summed_over_a_process_and_all_below_it(tmp_path):

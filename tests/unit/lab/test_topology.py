@@ -1,9 +1,11 @@
 """The topology file: what it gives, and what it says about a file that is wrong."""
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import pytest
 
+from kme import model
+from qkd_lab import topology_fields as limits
 from qkd_lab.processes import processes
 from qkd_lab.topology import SHIPPED, Connection, Physics, TopologyError, load
 
@@ -100,7 +102,20 @@ def test_a_link_is_found_by_either_of_its_ends():
             'slave = "sae-b"\nkey_size_bits = 12',
             ["connections[1]", "key_size_bits", "multiple of 8", "12"],
         ),
-        ('slave = "sae-b"', 'slave = "sae-b"\nmax_keys = 0', ["max_keys", "from 1"]),
+        ('slave = "sae-b"', 'slave = "sae-b"\nkey_size_bits = 4104', ["key_size_bits", "8 to 4096", "4104"]),
+        ('slave = "sae-b"', 'slave = "sae-b"\nmax_keys = 0', ["max_keys", "1 to 100000", "got 0"]),
+        ('slave = "sae-b"', 'slave = "sae-b"\nmax_keys = 100001', ["max_keys", "1 to 100000", "100001"]),
+        (
+            'slave = "sae-b"',
+            'slave = "sae-b"\nmax_keys = 2000\nmax_keys_per_request = 1001',
+            ["connections[1]", "max_keys_per_request", "1 to 1000", "1001"],
+        ),
+        (
+            'slave = "sae-b"',
+            'slave = "sae-b"\nmax_keys = 50\nmax_keys_per_request = 51',
+            ["connections[1]", "max_keys_per_request", "1 to max_keys", "50", "got 51"],
+        ),
+        ('slave = "sae-b"', 'slave = "sae-b"\nmax_sae_ids = 1', ["connections[1]", "max_sae_ids", "0", "multicast"]),
         (
             "[[connections]]",
             '[[connections]]\nmaster = "sae-a"\nslave = "sae-b"\n[[connections]]',
@@ -116,6 +131,29 @@ def test_an_error_names_the_file_the_place_and_what_was_expected(tmp_path, old, 
         load(path)
     for word in [str(path), *words]:
         assert word in str(error.value)
+
+
+@pytest.mark.parametrize("max_keys, per_request", [(50, 50), (128, 128), (2000, 128)])
+def test_a_request_may_have_128_keys_or_the_whole_of_a_smaller_pool(tmp_path, max_keys, per_request):
+    (connection,) = load(file_with(tmp_path, f"{GOOD}max_keys = {max_keys}\n")).connections
+    assert (connection.max_keys, connection.max_keys_per_request) == (max_keys, per_request)
+
+
+def test_the_limits_of_a_connection_are_those_of_the_kme():
+    sizes = limits.KEY_SIZE_BITS
+    assert (sizes[0], sizes[-1], sizes.step) == (model.MIN_KEY_SIZE_BITS, model.MAX_KEY_SIZE_BITS, 8)
+    assert (limits.MAX_KEYS[0], limits.MAX_KEYS[-1]) == (1, model.MAX_POOL_KEY_COUNT)
+    assert (limits.MAX_KEYS_PER_REQUEST[0], limits.MAX_KEYS_PER_REQUEST[-1]) == (1, model.MAX_KEYS_PER_REQUEST)
+
+
+def test_a_connection_that_names_no_sizes_has_those_of_the_kme():
+    of_the_kme = model.Connection("kme-a", "kme-b", "sae-a", "sae-b")
+    assert astuple(Connection("sae-a", "sae-b"))[2:] == (
+        of_the_kme.key_size_bits,
+        of_the_kme.max_key_count,
+        of_the_kme.max_key_per_request,
+        of_the_kme.max_sae_id_count,
+    )
 
 
 def test_a_name_is_looked_for_in_tables_only_where_it_belongs(tmp_path):
