@@ -206,9 +206,9 @@ def test_an_operator_changes_the_physics_and_sets_eve(ops, link):
         ('{"loss_db":3,"eve":"mallory"}', "expected none or intercept-resend:FRACTION"),
         ('{"loss_db":3,"losses":3}', "no setting losses"),
         ('{"loss_db":3,"self":3}', "no setting self"),
-        ('["loss_db"]', "expected a JSON object"),
-        ("{", "expected a JSON object"),
-        ("", "expected a JSON object"),
+        ('["loss_db"]', "must be a JSON object"),
+        ("{", "must be a JSON object"),
+        ("", "must be a JSON object"),
     ],
 )
 def test_impossible_physics_are_refused_and_change_nothing(ops, link, settings, named):
