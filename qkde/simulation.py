@@ -8,25 +8,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
-from uuid import UUID, uuid4
 
 import numpy as np
 
+from qkde.bb84.account import RoundAccount
 from qkde.bb84.alice import Alice
 from qkde.bb84.authentication import TranscriptComparison
 from qkde.bb84.bob import run_bob
 from qkde.bb84.finite_key import binary_entropy
 from qkde.bb84.messages import Message, StartRound, decode, encode
 from qkde.bb84.parameters import MAX_PULSES_PER_FRAME, MAX_PULSES_PER_ROUND, RoundParameters
-from qkde.bb84.randomness import KEY_BASIS, OsRandomness, SeededRandomness
+from qkde.bb84.randomness import KEY_BASIS
 from qkde.bb84.report import RoundReport
+from qkde.chance import Chance
+from qkde.decoy_round import DecoyRound
 from qkde.ground_truth import EveRecord, GroundTruth, ground_truth
 from qkde.link import aer, exact
 from qkde.link.channel import CHUNK_PULSES, MODES, Transmission, transmit
 from qkde.link.physics import LinkPhysics
-from qkde.link.source import SinglePhotons, Source
+from qkde.link.source import SinglePhotons, Source, WeakCoherentPulses
 
 
 class ImpossibleSimulation(ValueError):
@@ -70,28 +72,6 @@ class RoundResult:
         }
 
 
-@dataclass(frozen=True)
-class Chance:
-    """Where the randomness of a run comes from; `nature` is not secret, the other two are."""
-
-    alice: OsRandomness | SeededRandomness
-    bob: OsRandomness | SeededRandomness
-    nature: np.random.Generator = field(repr=False)
-    block_id: str = field(repr=False)
-
-    @classmethod
-    def of(cls, seed: int | None) -> Chance:
-        """Without a seed from the operating system; with one the same at every run, for experiments only."""
-        if seed is None:
-            return cls(OsRandomness(), OsRandomness(), np.random.default_rng(), str(uuid4()))
-        if seed < 0:
-            raise ImpossibleSimulation(f"seed is {seed}: expected an integer of 0 or more")
-        alice, bob, nature, block = np.random.SeedSequence(seed).spawn(4)
-        block_id = UUID(bytes=block.generate_state(4).tobytes(), version=4)
-        one, other = (int(sequence.generate_state(1, np.uint64)[0]) for sequence in (alice, bob))
-        return cls(SeededRandomness(one), SeededRandomness(other), np.random.default_rng(nature), str(block_id))
-
-
 def simulate(
     parameters: RoundParameters,
     physics: LinkPhysics,
@@ -113,23 +93,37 @@ def simulate(
             f"pulses is {parameters.pulses}: mode exact takes up to {exact.MAX_PULSES}, as it runs every frame as "
             f"circuits of {exact.MAX_PULSES_PER_CIRCUIT} qubits"
         )
+    if seed is not None and seed < 0:
+        raise ImpossibleSimulation(f"seed is {seed}: expected an integer of 0 or more")
     chance = Chance.of(seed)
+    order = StartRound(chance.block_id, "simulated", "simulation", parameters)
+    intensities = ()
+    if isinstance(source, WeakCoherentPulses):
+        round_ = DecoyRound(RoundAccount(order, clock), physics, source, chance, mode)
+        report, eve, allowance = round_.run(), round_.eve, round_.proof_allowance_bits
+        intensities = round_.intensities()
+    else:
+        report, eve, allowance = _single_photon_round(order, physics, chance, mode, clock)
+    public_bits = report.leak_alice + parameters.verification_bits
+    truth = ground_truth(
+        eve, secret_bits=report.secret_bits, public_bits=public_bits, proof_allowance_bits=allowance
+    )
+    return RoundResult(report, truth, physics, source, mode, seed, intensities)
+
+
+def _single_photon_round(
+    order: StartRound, physics: LinkPhysics, chance: Chance, mode: str, clock: Callable[[], float]
+) -> tuple[RoundReport, EveRecord, float | None]:
+    """The report, Eve's record, and what the proof allows her."""
     link = InMemoryLink(physics, chance.nature, mode)
     alice = Alice("simulated", TranscriptComparison(), link, chance.alice, clock, keep=lambda block: None)
-    order = StartRound(chance.block_id, "simulated", "simulation", parameters)
     report = run_bob(
         order, InMemoryChannel(alice), link, chance.bob, clock, TranscriptComparison(), keep=lambda block: None
     )
-    allowance = None
-    if report.phase_error_bound is not None:
-        allowance = (report.sifted_bits - report.sample_bits) * binary_entropy(report.phase_error_bound)
-    truth = ground_truth(
-        link.eve,
-        secret_bits=report.secret_bits,
-        public_bits=report.leak_alice + parameters.verification_bits,
-        proof_allowance_bits=allowance,
-    )
-    return RoundResult(report, truth, physics, source, mode, seed)
+    if report.phase_error_bound is None:
+        return report, link.eve, None
+    key_bits = report.sifted_bits - report.sample_bits
+    return report, link.eve, key_bits * binary_entropy(report.phase_error_bound)
 
 
 def frames_of(pulses: int) -> tuple[int, int]:

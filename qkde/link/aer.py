@@ -13,9 +13,10 @@ from threading import Lock
 
 import numpy as np
 from qiskit import QuantumCircuit
+from qiskit.circuit import Instruction
 from qiskit_aer import AerSimulator
 
-from qkde.link.noise import UNDISTURBED, Disturbance
+from qkde.link.noise import UNDISTURBED, Disturbance, NoiseTerm
 
 # Polarisation angles of the bases 0 (Z, rectilinear) and 1 (X, diagonal); on the Bloch sphere it is twice as much.
 ANGLES_DEGREES = (0.0, 45.0)
@@ -89,8 +90,13 @@ def disturb(circuit: QuantumCircuit, qubit: int, disturbance: Disturbance) -> No
     vanish with the gates they hang on.
     """
     for noise in disturbance.noise:
-        circuit.append(noise.error(), [qubit])
+        circuit.append(_error(noise), [qubit])
     turn(circuit, qubit, disturbance.turn_degrees)
+
+
+@lru_cache(maxsize=64)
+def _error(noise: NoiseTerm) -> Instruction:
+    return noise.error().to_instruction()
 
 
 @lru_cache(maxsize=1)

@@ -42,7 +42,7 @@ def transmit(
     """Sends pulses that carry `bits` in `bases` to a Bob who measures in `measured_bases`.
 
     Arrays have shape (n,), dtype uint8; they are not changed. Without `photon_numbers` every pulse is a single photon.
-    All chance comes from `nature`. `mode`: `grouped`, or `exact` for the oracle of one circuit per 200 pulses.
+    All chance comes from `nature`. `mode`: `grouped`, or `exact` for the oracle of one circuit per 100 pulses.
     Raises qkde.link.aer.SimulationFailed.
     """
     fired = np.empty_like(bits)

@@ -1,4 +1,4 @@
-"""Eve's attacks on a link as text. Another attack is one more file with a class as in these, and its name in ATTACKS."""
+"""Eve's attacks on a link as text. Another attack is one more file with a class like these, named in ATTACKS."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from qiskit_aer import AerSimulator
 from qkde.link import aer
 from qkde.link.noise import Disturbance
 
-# Time goes with the square of a circuit's qubits; longer frames are cut into circuits of this many pulses.
-MAX_PULSES_PER_CIRCUIT = 200
+# Longer frames are cut into circuits of this many pulses.
+MAX_PULSES_PER_CIRCUIT = 100
 MAX_PULSES = 100_000
 
 
