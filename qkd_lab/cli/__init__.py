@@ -13,6 +13,7 @@ from qkd_lab.cli.doctor import doctor
 from qkd_lab.cli.link import link
 from qkd_lab.cli.network import down, status, up
 from qkd_lab.cli.pki import pki
+from qkd_lab.cli.rate import rate
 from qkd_lab.cli.register import register
 from qkd_lab.lab_folder import LabError
 from qkd_lab.pki.authority import PkiError
@@ -28,7 +29,7 @@ def cli() -> None:
     """
 
 
-for command in (up, down, status, demo, register, link, pki, doctor, bb84):
+for command in (up, down, status, demo, register, link, pki, doctor, bb84, rate):
     cli.add_command(command)
 
 

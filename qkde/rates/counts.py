@@ -20,7 +20,8 @@ class Intensities:
     def __post_init__(self) -> None:
         if len(self.means) != len(self.probabilities):
             raise InvalidRateInput(f"{len(self.means)} intensities with {len(self.probabilities)} probabilities")
-        if any(not high > low for high, low in zip(self.means, self.means[1:], strict=False)) or not self.means[-1] >= 0:
+        falling = all(high > low for high, low in zip(self.means, self.means[1:], strict=False))
+        if not falling or not self.means[-1] >= 0:
             raise InvalidRateInput(f"intensities are {_list(self.means)}: expected each above the next, none below 0")
         if any(not 0 < probability <= 1 for probability in self.probabilities):
             raise InvalidRateInput(f"probabilities of intensities are {_list(self.probabilities)}: expected above 0")

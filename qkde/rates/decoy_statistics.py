@@ -1,6 +1,6 @@
 """What the finite-key decoy proofs share: bounds on numbers that nobody sees, from counts by intensity.
 
-Eve gets photons, not intensities: given n photons, each pulse took intensity k with probability p_k·e^(−k)·k^n/(n!·τ_n),
+Eve gets photons, not intensities: a pulse of n photons had intensity k with probability p_k·e^(−k)·k^n/(n!·τ_n),
 whatever she did. So the counts of each intensity scatter around what the photon numbers make them, and Hoeffding's
 inequality says how far (J. Am. Stat. Assoc. 58, 13, 1963).
 """

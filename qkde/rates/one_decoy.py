@@ -9,14 +9,16 @@ in either basis, so that the errors of the key basis are needed by intensity: th
 
 `rusca`, as published:     ℓ = s0⁻ + s1·[1 − h(φ)] − leak − t − 6·log2(19/ε_s), each failure ε_s/19, φ by the normal γ.
 `wiesemann`, the default:  ℓ =       s1·[1 − h(φ)] − leak − t − 4·log2(15/(2^(1/4)·ε_s)), each failure ε_s/15, φ by
-Serfling's inequality. Wiesemann, Krause, Tupkary, Lütkenhaus, Rusca, Walenta (arXiv 2405.16578 v3, Quantum 10, 2037,
-2026) found the earlier proof wrong where it fixes a length yet tests for acceptance with statistics that exist only
-after error correction, and condition on events properly. The constants and the deviation are those of the program the
-authors publish with the paper, which leaves the vacuum events out; the paper itself was not at hand. Where that program takes
-the better of two bounds on s0, from signal or decoy, this takes the decoy's, chosen beforehand.
+Serfling's inequality.
 
-Assumptions: as in `two_decoy`. Fixed length means: evaluated at thresholds agreed on before the run, and abort when a
-run is worse in any of them. On the counts of a run the length is variable, which neither proof claims (framework:
+The correction: Wiesemann, Krause, Tupkary, Lütkenhaus, Rusca, Walenta (arXiv 2405.16578 v3; Quantum 10, 2037, 2026)
+resolve flaws of earlier proofs: how a fixed length goes with acceptance testing, conditioning on events, and that with
+one decoy the statistics exist only after error correction. Constants, deviation and the missing vacuum events are those
+of the program that its authors publish with the paper; they were not checked against the text of the paper. Where
+that program takes the better of two bounds on s0, from signal or decoy, this takes the decoy's, chosen beforehand.
+
+Assumptions: as in `two_decoy`. A fixed length means: evaluated at thresholds agreed on before the run, which aborts
+when it is worse in any of them. On the counts of a run the length is variable, which neither proof claims (framework:
 arXiv 2408.17349).
 """
 

@@ -10,12 +10,10 @@ Assumptions: phase-randomised Poisson source whose intensities Eve cannot tell a
 perfectly prepared; the probability of a click does not depend on Bob's basis; double clicks get a random bit; coherent
 attacks (entropic uncertainty relation). Intensities μ1 > μ2 + μ3, μ2 > μ3 ≥ 0.
 
-Fixed or variable length: as published, block sizes and the tolerated phase error are fixed before the run. On the
-counts of a run the length varies with them; Wiesemann et al. (arXiv 2405.16578) call the treatment of the acceptance
-test in this proof flawed and repair it for fixed length, by evaluating the bounds at the thresholds of acceptance. Their
-constants for two decoys are not used here: what is computed is the published formula. For a fixed length, pass the
-thresholds as counts and abort a run that is worse in any of them. A variable length needs a proof of its own
-(arXiv 2408.17349).
+What is computed is the published formula. Wiesemann et al. (arXiv 2405.16578 v3) resolve flaws of earlier proofs of
+this kind in how a fixed length goes with acceptance testing; their constants for two decoys are not known here. A fixed
+length means: evaluated at thresholds agreed on before the run, which aborts when it is worse in any of them. On the
+counts of a run the length is variable, which needs a proof of its own (framework: arXiv 2408.17349).
 
 How the leakage of two-way reconciliation counts: see `qkde.bb84.finite_key`.
 """

@@ -10,9 +10,12 @@ from click.testing import CliRunner
 
 from qkd_lab.cli.bb84 import bb84
 
-REQUIRED = """pulses detected_pulses sifted_bits sample_bits qber qber_interval qber_test qber_key phase_error_bound
-disclosed_bits leak_alice leak_both reconciliation_efficiency reconciliation_messages secret_bits secret_bits_per_pulse
-aborted abort_reason seed parameters elapsed_s stages""".split()
+REQUIRED = {
+    "pulses", "detected_pulses", "sifted_bits", "sample_bits", "qber", "qber_interval", "qber_test", "qber_key",
+    "phase_error_bound", "disclosed_bits", "leak_alice", "leak_both", "reconciliation_efficiency",
+    "reconciliation_messages", "secret_bits", "secret_bits_per_pulse", "aborted", "abort_reason", "seed", "parameters",
+    "elapsed_s", "stages",
+}  # fmt: skip
 
 
 def typed(*arguments):
@@ -27,7 +30,7 @@ def report_of(*arguments):
 
 def test_the_json_report_has_every_figure_and_no_key():
     report = report_of("--pulses", "1e5", "--depolarizing", "0.02", "--seed", "1")
-    assert set(REQUIRED) <= set(report)
+    assert set(report) >= REQUIRED
     assert report["pulses"] == 100_000 and not report["aborted"] and report["secret_bits"] > 0
     assert report["parameters"]["depolarizing"] == 0.02
     texts = [value for value in _values(report) if isinstance(value, str)]
