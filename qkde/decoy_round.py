@@ -64,7 +64,7 @@ class DecoyRound:
             reason = error.reason
         report = self._account.report(secret_bits, reason)
         bound = self._length.phase_error_bound if self._length else None
-        proof = "one-decoy" if self._one_decoy else "two-decoy"
+        proof = "one decoy, Rusca et al. 2018, corrected" if self._one_decoy else "two decoys, Lim et al. 2014"
         parameters = {**report.parameters, "proof": f"{proof}, at the counts of the run"}
         return replace(report, phase_error_bound=bound, parameters=parameters)
 

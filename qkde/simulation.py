@@ -59,7 +59,8 @@ class RoundResult:
         """Plain JSON types. `parameters` has all that was set; `seed` is None for operating-system randomness."""
         plain = self.report.to_json()
         plain["parameters"] = {
-            **plain["parameters"], **self.physics.settings(), **self.source.settings(), "mode": self.mode
+            "proof": "Tomamichel, Lim, Gisin, Renner 2012, fixed length", **plain["parameters"],
+            **self.physics.settings(), **self.source.settings(), "mode": self.mode
         }  # fmt: skip
         return {
             **plain,

@@ -33,7 +33,7 @@ def _account(result: Mapping[str, Any]) -> list[str]:
         ("QBER", _percent(result["qber"]) + interval),
         ("  test basis", f"{_percent(result['qber_test'])}, tolerance {_percent(parameters['qber_tolerance'])}"),
         ("  key basis", _percent(result["qber_key"])),
-        ("phase error bound", _percent(result["phase_error_bound"])),
+        ("phase error bound", f"{_percent(result['phase_error_bound'])}; {parameters['proof']}"),
         ("reconciliation", f"{parameters['reconciliation']}: {result['leak_alice']:,} parities of Alice's "
                            f"({result['leak_both']:,} with Bob's){efficiency}, "
                            f"{result['reconciliation_messages']} messages"),

@@ -69,7 +69,7 @@ def test_the_secret_length_is_the_two_decoy_formula_at_the_counts(bright):
 
 def test_without_vacuum_pulses_the_one_decoy_proof_is_used():
     report = run(**{**BRIGHT, "decoy_probability": 0.5, "vacuum_probability": 0.0}).report
-    assert report.parameters["proof"].startswith("one-decoy")
+    assert report.parameters["proof"].startswith("one decoy")
     assert report.secret_bits > 0
 
 
