@@ -80,6 +80,12 @@ def test_beam_splitting_changes_neither_gain_nor_errors():
     assert has_qber(run, 0, theory) and has_qber(run, 1, theory)
 
 
+@pytest.mark.parametrize("eve", ["beam-splitting", "photon-number-splitting"])
+def test_eve_cannot_replace_bobs_detectors(eve):
+    run = attacked(eve, seed=50, mean_photons=0.5, loss_db=7, detector_efficiency=0.4)
+    assert within_3_sigma(run.sent.clicks.sum(), run.bits.size, 1 - math.exp(-0.5 * 0.4 * 10**-0.7))
+
+
 def test_beam_splitting_reads_the_pulses_of_which_both_get_light():
     eta = 10**-0.3
     run = attacked("beam-splitting", seed=48, mean_photons=0.5, loss_db=3)

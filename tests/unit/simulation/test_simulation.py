@@ -119,6 +119,8 @@ def test_a_key_that_was_not_shortened_enough_would_show():
     assert known[0].eve_information_bits < 1e-25
     assert [round(truth.eve_information_bits, 3) for truth in known[1:]] == [1, 100]
     assert not known[0].within_proof_bound  # 500 are more than 499
+    overheard = ground_truth(record, secret_bits=400, public_bits=150, proof_allowance_bits=499.0)
+    assert round(overheard.eve_information_bits, 3) == 50
 
 
 def test_nothing_sifted_is_an_abort_with_an_undefined_qber():
