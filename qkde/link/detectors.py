@@ -13,7 +13,7 @@ NOTHING, BOTH = 0, 3
 def read_out(fired: np.ndarray, physics: LinkPhysics, nature: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Clicks and outcomes (uint8, shape (n,)) of a frame of pulses whose light fired detectors 0 (bit 0) and 1 (bit 1).
 
-    `fired` is changed. A double click becomes a random bit, as the proofs want it (Lütkenhaus 1999).
+    `fired` becomes the outcomes. A double click becomes a random bit, as the proofs want it (Lütkenhaus 1999).
     """
     if physics.dark_count_probability:
         # Y0 is of both detectors together; rare, so that it is drawn as a number and then places.
@@ -23,9 +23,9 @@ def read_out(fired: np.ndarray, physics: LinkPhysics, nature: np.random.Generato
             fired[nature.choice(fired.size, count, replace=False, shuffle=False)] |= 1 << detector
     if physics.dead_pulses or physics.afterpulse_probability:
         _with_memory(fired, physics.dead_pulses, physics.afterpulse_probability, nature)
-    clicks = (fired != NOTHING).astype(np.uint8)
-    outcomes = fired >> 1
+    clicks = (fired != NOTHING).view(np.uint8)
     double = np.flatnonzero(fired == BOTH)
+    outcomes = np.right_shift(fired, 1, out=fired)
     outcomes[double] = nature.integers(0, 2, double.size, dtype=np.uint8)
     return clicks, outcomes
 
