@@ -20,11 +20,23 @@ NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 
 @dataclass(frozen=True)
 class Physics:
-    """What a link starts with; it can be changed while the link runs. `eve`: `none` or `intercept-resend:FRACTION`."""
+    """What a link starts with; it can be changed while the link runs. `qkde.link.physics` says what each does.
+
+    The defaults of the two are the same; this one is read where no physics is installed.
+    """
 
     loss_db: float = 0.0
     depolarizing: float = 0.0
     eve: str = "none"
+    distance_km: float = 0.0
+    attenuation_db_per_km: float = 0.2
+    misalignment: float = 0.0
+    noise: str = "none"
+    detector_efficiency: float = 1.0
+    dark_count_probability: float = 0.0
+    dead_time_s: float = 0.0
+    afterpulse_probability: float = 0.0
+    repetition_rate_hz: float = 1e8
 
 
 @dataclass(frozen=True)

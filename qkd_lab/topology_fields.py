@@ -69,11 +69,19 @@ def _epsilon() -> Key:
     return Key("a probability above 0 and below 0.1", lambda value: _number(value) and 0 < value < 0.1)
 
 
+_SHARE = r"(?:0?\.[0-9]+|[01](?:\.0*)?)"
+_EVE = re.compile(
+    rf"none|intercept-resend:{_SHARE}(:(random|z|x|[0-9]{{1,2}}(\.[0-9]+)?))?"
+    rf"|(photon-number-splitting|beam-splitting)(:{_SHARE})?"
+)
+
+
 def _eve(value: Any) -> bool:
-    if value == "none":
-        return True
-    match = re.fullmatch(r"intercept-resend:([0-9]*\.?[0-9]+)", value) if isinstance(value, str) else None
-    return bool(match) and float(match[1]) <= 1
+    return isinstance(value, str) and bool(_EVE.fullmatch(value))
+
+
+def _from(least: float, most: float, what: str) -> Key:
+    return Key(f"{what} from {least:g} to {most:g}", lambda value: _number(value) and least <= value <= most)
 
 
 TOP = {
@@ -99,7 +107,20 @@ LINK = {
 PHYSICS = {
     "loss_db": Key("a loss in dB, 0 or more", lambda value: _number(value) and value >= 0),
     "depolarizing": Key("a probability from 0 to 1", lambda value: _number(value) and 0 <= value <= 1),
-    "eve": Key("none or intercept-resend:FRACTION with a fraction from 0 to 1", _eve),
+    "eve": Key(
+        "none, intercept-resend:FRACTION[:random|z|x|DEGREES], photon-number-splitting[:FRACTION] or "
+        "beam-splitting[:FRACTION] with a fraction from 0 to 1",
+        _eve,
+    ),
+    "distance_km": _from(0, 10_000, "a length in km"),
+    "attenuation_db_per_km": _from(0, 100, "an attenuation in dB/km"),
+    "misalignment": _from(0, 0.5, "a probability"),
+    "noise": Key("none or NAME:STRENGTH, with commas between, as bit_flip:0.02", _text),
+    "detector_efficiency": Key("a probability above 0, up to 1", lambda value: _number(value) and 0 < value <= 1),
+    "dark_count_probability": Key("a probability below 1", lambda value: _number(value) and 0 <= value < 1),
+    "dead_time_s": _from(0, 1, "a time in s"),
+    "afterpulse_probability": Key("a probability below 1", lambda value: _number(value) and 0 <= value < 1),
+    "repetition_rate_hz": _from(1, 1e12, "a rate in Hz"),
 }
 
 PROTOCOL = {

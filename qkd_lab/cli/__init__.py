@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from qkd_lab.cli.bb84 import bb84
 from qkd_lab.cli.demo import demo
 from qkd_lab.cli.doctor import doctor
 from qkd_lab.cli.link import link
@@ -28,7 +29,7 @@ def cli() -> None:
     """
 
 
-for command in (up, down, status, demo, register, link, pki, doctor, rate):
+for command in (up, down, status, demo, register, link, pki, doctor, bb84, rate):
     cli.add_command(command)
 
 

@@ -10,6 +10,8 @@ from qkd_lab.lab_folder import LabError, LabFolder
 from qkd_lab.operator_calls import Operator
 from qkd_lab.pki.secrets import renew_pre_shared_key
 
+COUNTERS = ("link", "frames_measured", "pulses_measured", "pulses_per_second")
+
 
 @click.group()
 def link() -> None:
@@ -27,14 +29,23 @@ def show(name: str | None) -> None:
 
 @link.command("set")
 @click.argument("name")
-@click.option("--loss-db", type=float, help="Total loss in dB, 0 or more.")
+@click.option("--loss-db", type=float, help="Loss in dB beside the fibre's, 0 or more.")
+@click.option("--distance-km", type=float, help="Length of the fibre.")
+@click.option("--attenuation-db-per-km", type=float, help="Of the fibre.")
 @click.option("--depolarizing", type=float, help="Probability, 0 to 1; adds half of it to the QBER.")
+@click.option("--noise", help="More noise, as in `qkd-lab bb84`: none, or bit_flip:P,phase_damping:P, ...")
+@click.option("--misalignment", type=float, help="Probability of the wrong detector, 0 to 0.5.")
+@click.option("--detector-efficiency", type=float, help="Above 0, up to 1.")
+@click.option("--dark-count-probability", type=float, help="Per pulse, both detectors together.")
+@click.option("--dead-time-s", type=float, help="Of both detectors after a click.")
+@click.option("--afterpulse-probability", type=float, help="That a click is followed by one without light.")
+@click.option("--repetition-rate-hz", type=float, help="Pulses per simulated second.")
 @click.option("--eve", help="none, or intercept-resend:FRACTION, which adds a quarter of FRACTION to the QBER.")
 def set_(name: str, **settings: Any) -> None:
     """Change a link from its next round on."""
     wanted = {key: value for key, value in settings.items() if value is not None}
     if not wanted:
-        raise click.UsageError("nothing to set: give --loss-db, --depolarizing or --eve")
+        raise click.UsageError("nothing to set: give --loss-db, --depolarizing, --eve or another")
     operator = Operator(LabFolder.here())
     _print(operator.call(f"qlink-{_known(operator, name)}", "PATCH", "/v1/physics", wanted))
 
@@ -66,7 +77,5 @@ def _print(physics: dict[str, Any]) -> None:
     measured = f"{physics.get('pulses_measured', 0):,} pulses measured"
     if speed:
         measured += f", {speed:,.0f} pulses/s by Aer alone"
-    click.echo(
-        f"{physics['link']}: loss_db {physics['loss_db']}, depolarizing {physics['depolarizing']}, "
-        f"eve {physics['eve']}; {measured}"
-    )
+    settings = ", ".join(f"{name} {value}" for name, value in physics.items() if name not in COUNTERS)
+    click.echo(f"{physics['link']}: {settings}; {measured}")

@@ -6,12 +6,15 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from qkde.link import aer
-from qkde.link.eve import Bits, Indices, Knowledge, Tap
+from qkde.link import exact
+from qkde.link.detectors import read_out
 from qkde.link.physics import LinkPhysics
+from qkde.link.pulses import ExactPulseTrain, PulseTrain
+from qkde.link.tap import Bits, Counts, Indices, Knowledge
 
 # Bounds the memory of a run; the work is proportional above about 10^5 pulses.
 CHUNK_PULSES = 1 << 20
+MODES = ("grouped", "exact")
 
 
 @dataclass(frozen=True)
@@ -28,46 +31,61 @@ class Transmission:
 
 
 def transmit(
-    bits: Bits, bases: Bits, measured_bases: Bits, physics: LinkPhysics, nature: np.random.Generator
+    bits: Bits,
+    bases: Bits,
+    measured_bases: Bits,
+    physics: LinkPhysics,
+    nature: np.random.Generator,
+    photon_numbers: Counts | None = None,
+    mode: str = "grouped",
 ) -> Transmission:
-    """Sends single photons that carry `bits` in `bases` to a Bob who measures in `measured_bases`.
+    """Sends pulses that carry `bits` in `bases` to a Bob who measures in `measured_bases`.
 
-    Arrays have shape (n,), dtype uint8; they are not changed. All chance comes from `nature`.
+    Arrays have shape (n,), dtype uint8; they are not changed. Without `photon_numbers` every pulse is a single photon.
+    All chance comes from `nature`. `mode`: `grouped`, or `exact` for the oracle of one circuit per 100 pulses.
     Raises qkde.link.aer.SimulationFailed.
     """
-    clicks, outcomes = np.zeros_like(bits), np.zeros_like(bits)
+    fired = np.empty_like(bits)
     learnt = []
-    for start in range(0, bits.size, CHUNK_PULSES):
-        chunk = slice(start, start + CHUNK_PULSES)
-        sent = PulseTrain(bits[chunk], bases[chunk], nature)
+    train, chunk_pulses = (
+        (PulseTrain, CHUNK_PULSES) if mode == "grouped" else (ExactPulseTrain, exact.MAX_PULSES_PER_CIRCUIT)
+    )
+    for start in range(0, bits.size, chunk_pulses):
+        chunk = slice(start, start + chunk_pulses)
+        sent = train(
+            bits[chunk], bases[chunk], physics, nature, None if photon_numbers is None else photon_numbers[chunk]
+        )
         knowledge = physics.eve.on(sent.tap(), nature)
-        learnt.append(replace(knowledge, measured=(knowledge.measured + start).astype(np.uint32)))
+        learnt.append(replace(knowledge, measured=(knowledge.measured + start).astype(np.uint32), start=start))
         # Loss does not depend on the state, so only what arrives needs a circuit.
-        arrived = np.flatnonzero(nature.random(sent.photon_numbers.size) < physics.transmittance)
-        clicks[chunk][arrived] = 1
-        outcomes[chunk][arrived] = sent.detect(arrived, measured_bases[chunk][arrived], physics.depolarizing)
+        arrived = _survivors(sent, physics, nature)
+        found = sent.detect(arrived, measured_bases[chunk][arrived], physics.disturbance)
+        fired[chunk] = _fired(sent.photon_numbers.size, arrived, found)
+    clicks, outcomes = read_out(fired, physics, nature)
     return Transmission(clicks, outcomes, tuple(learnt))
 
 
-class PulseTrain:
-    """Pulses on their way, each in the state of one bit in one basis."""
+def _survivors(sent: PulseTrain, physics: LinkPhysics, nature: np.random.Generator) -> Indices:
+    """The pulse of every photon that Bob's detectors will see, ascending.
 
-    def __init__(self, bits: Bits, bases: Bits, nature: np.random.Generator) -> None:
-        self._bits = bits.copy()
-        self._bases = bases.copy()
-        self._nature = nature
-        self.photon_numbers = np.broadcast_to(np.uint8(1), bits.shape)
+    Pulses of random phase are diagonal in photon number, so that loss thins each one binomially.
+    """
+    numbers, transmittance = sent.photon_numbers, physics.transmittance
+    if not numbers.flags.writeable and sent.bypassed is None:  # single photons, untouched: one draw is enough
+        return np.flatnonzero(nature.random(numbers.size) < transmittance)
+    lit = np.flatnonzero(numbers)
+    through = transmittance
+    if sent.bypassed is not None:
+        through = np.where(sent.bypassed[lit], physics.detector_efficiency, transmittance)
+    return np.repeat(lit, nature.binomial(numbers[lit], through))
 
-    def tap(self) -> Tap:
-        """Eve's hands on these pulses: they close over the train but do not show it."""
 
-        def measure(where: Indices, bases: Bits) -> Bits:
-            results = self.detect(where, bases, depolarizing=0.0)
-            self._bits[where], self._bases[where] = results, bases
-            return results
-
-        return Tap(self.photon_numbers, measure)
-
-    def detect(self, where: Indices, measured_bases: Bits, depolarizing: float) -> Bits:
-        """The outcomes of measuring the pulses at `where`, after a depolarizing channel."""
-        return aer.measure(self._bits[where], self._bases[where], measured_bases, depolarizing, self._nature)
+def _fired(pulse_count: int, arrived: Indices, found: Bits) -> np.ndarray:
+    """Which detectors the light fired, per pulse: bit 0 for outcome 0, bit 1 for outcome 1."""
+    fired = np.zeros(pulse_count, np.uint8)
+    if not (arrived[1:] == arrived[:-1]).any():  # one photon each
+        fired[arrived] = found + 1
+        return fired
+    for outcome in (0, 1):
+        fired[arrived[found == outcome]] |= 1 << outcome
+    return fired

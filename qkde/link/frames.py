@@ -14,7 +14,7 @@ from threading import Lock
 import numpy as np
 
 from qkde.link.channel import Transmission
-from qkde.link.eve import Bits
+from qkde.link.tap import Bits
 
 MAX_PULSES = 1 << 24
 

@@ -13,9 +13,9 @@ from uuid import UUID
 import numpy as np
 
 from qkde.link.channel import Transmission, transmit
-from qkde.link.eve import Bits
 from qkde.link.frames import MAX_PULSES, Frame, FrameError, FrameNotFound
 from qkde.link.physics import LinkPhysics
+from qkde.link.tap import Bits
 
 FRAME_TTL_S = 120.0
 # What may be open at a time: a few frames of the largest size, or many small ones whose Bob has gone.

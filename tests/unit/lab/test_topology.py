@@ -1,6 +1,6 @@
 """The topology file: what it gives, and what it says about a file that is wrong."""
 
-from dataclasses import astuple, replace
+from dataclasses import asdict, astuple, fields, replace
 
 import pytest
 
@@ -8,6 +8,8 @@ from kme import model
 from qkd_lab import topology_fields as limits
 from qkd_lab.processes import processes
 from qkd_lab.topology import SHIPPED, Connection, Physics, TopologyError, load
+from qkd_lab.topology_fields import PHYSICS
+from qkde.link.physics import LinkPhysics
 
 GOOD = """
 [[sites]]
@@ -170,3 +172,15 @@ def test_a_missing_file_says_which_topologies_are_shipped(tmp_path):
 def test_every_process_has_a_name_of_its_own():
     names = [process.name for process in processes(load(SHIPPED / "three-sites.toml"))]
     assert len(names) == len(set(names)) == 3 * 6 + 2
+
+
+def test_a_link_starts_with_any_of_its_physics(tmp_path):
+    physics = 'misalignment = 0.01, noise = "bit_flip:0.02", dead_time_s = 5e-8, eve = "intercept-resend:0.5:22.5"'
+    described = load(file_with(tmp_path, GOOD.replace("loss_db = 2", physics))).links[0].physics
+    made = LinkPhysics().changed(**asdict(described))
+    assert (made.misalignment, made.noise[0].name, made.eve.basis) == (0.01, "bit_flip", "22.5")
+
+
+def test_the_topology_and_the_link_have_the_same_settings_and_defaults():
+    assert LinkPhysics().changed(**asdict(Physics())) == LinkPhysics()
+    assert set(asdict(Physics())) == {field.name for field in fields(LinkPhysics)} == set(PHYSICS)

@@ -8,8 +8,9 @@ import pytest
 
 from qkde.link import aer, channel
 from qkde.link.channel import transmit
-from qkde.link.eve import Knowledge, Tap
+from qkde.link.noise import UNDISTURBED, Disturbance, Noise
 from qkde.link.physics import LinkPhysics
+from qkde.link.tap import Knowledge, Tap
 
 PULSES = 200_000
 
@@ -77,9 +78,10 @@ def test_intercept_resend_adds_a_quarter_of_its_fraction_to_the_qber_of_each_bas
 
 def test_noise_is_an_instruction_of_the_circuit_itself():
     """Hung on a gate through a NoiseModel it can vanish with the gate when the circuit is optimised."""
-    operations = Counter(step.operation.name for step in aer.pulse_circuit(0, 0, 0, 0.1).data)
+    noisy = Disturbance((Noise("depolarizing", (0.1,)),))
+    operations = Counter(step.operation.name for step in aer.pulse_circuit(0, 0, 0, noisy).data)
     assert operations == {"quantum_channel": aer.COPIES, "measure": aer.COPIES}
-    assert "quantum_channel" not in aer.pulse_circuit(0, 0, 0, 0.0).count_ops()
+    assert "quantum_channel" not in aer.pulse_circuit(0, 0, 0, UNDISTURBED).count_ops()
 
 
 @pytest.mark.parametrize("loss_db", [0.0, 3.0, 10.0, 30.0])
@@ -114,7 +116,7 @@ def test_the_same_seed_gives_the_same_transmission_and_another_seed_does_not():
 def test_two_runs_of_one_circuit_get_seeds_of_their_own():
     same = np.zeros(1_000, np.uint8)
     nature = np.random.default_rng(11)
-    assert not np.array_equal(*(aer.measure(same, same, same + 1, 0.0, nature) for _ in range(2)))
+    assert not np.array_equal(*(aer.measure(same, same, same + 1, UNDISTURBED, nature) for _ in range(2)))
 
 
 def test_a_circuit_that_aer_does_not_run_is_an_error(monkeypatch):
@@ -142,7 +144,9 @@ def test_eve_is_given_photon_numbers_and_a_way_to_measure_and_nothing_else():
     eve = CuriousEve()
     run = sent_through(LinkPhysics(eve=eve), seed=13)
     assert isinstance(eve.tap, Tap)
-    assert {name for name in dir(eve.tap) if not name.startswith("_")} == {"photon_numbers", "measure"}
+    assert {name for name in dir(eve.tap) if not name.startswith("_")} == {
+        "photon_numbers", "fibre_transmittance", "detector_efficiency", "measure", "store", "block", "bypass"
+    }  # fmt: skip
     assert not hasattr(eve.tap, "__dict__")
     assert (eve.tap.photon_numbers == 1).all()
     in_x = run.bases == 1

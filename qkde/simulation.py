@@ -1,0 +1,180 @@
+"""One link in one process, no servers: the protocol's two ends joined in memory over the quantum link's own physics.
+
+The ends are the lab's: `qkde.bb84.alice.Alice` and `run_bob`, their messages encoded and decoded as on the wire. Only
+this module's result has the ground truth beside what the ends can see.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from qkde.bb84.account import RoundAccount
+from qkde.bb84.alice import Alice
+from qkde.bb84.bits import pack
+from qkde.bb84.bob import run_bob
+from qkde.bb84.finite_key import binary_entropy
+from qkde.bb84.messages import Message, StartRound, decode, encode
+from qkde.bb84.pads import MemoryPads, pre_shared_key
+from qkde.bb84.parameters import MAX_PULSES_PER_FRAME, MAX_PULSES_PER_ROUND, RoundParameters
+from qkde.bb84.randomness import KEY_BASIS
+from qkde.bb84.report import RoundReport
+from qkde.chance import Chance
+from qkde.decoy_round import DecoyRound
+from qkde.ground_truth import EveRecord, GroundTruth, ground_truth
+from qkde.link import aer, exact
+from qkde.link.channel import CHUNK_PULSES, MODES, Transmission, transmit
+from qkde.link.physics import LinkPhysics
+from qkde.link.source import SinglePhotons, Source, WeakCoherentPulses
+
+
+class ImpossibleSimulation(ValueError):
+    """A run that cannot be made; the message names the parameter and its range."""
+
+
+@dataclass(frozen=True)
+class RoundResult:
+    """`report`: what Bob sees, `ground_truth`: what nobody in the protocol sees. Neither has a bit of key.
+
+    `intensities`: what a weak coherent source's intensities gave, each with its theory; empty for single photons.
+    """
+
+    report: RoundReport
+    ground_truth: GroundTruth
+    physics: LinkPhysics
+    source: Source
+    mode: str
+    seed: int | None
+    intensities: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def simulated_s(self) -> float:
+        """How long the source takes to send so many pulses."""
+        return self.report.pulses / self.physics.repetition_rate_hz
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types. `parameters` has all that was set; `seed` is None for operating-system randomness."""
+        plain = self.report.to_json()
+        plain["parameters"] = {
+            "proof": "Tomamichel, Lim, Gisin, Renner 2012, fixed length", **plain["parameters"],
+            **self.physics.settings(), **self.source.settings(), "mode": self.mode
+        }  # fmt: skip
+        return {
+            **plain,
+            "aborted": self.report.outcome != "key",
+            "seed": self.seed,
+            "simulated_s": self.simulated_s,
+            "secret_bits_per_simulated_s": self.report.secret_bits / self.simulated_s,
+            "intensities": list(self.intensities),
+            "ground_truth": self.ground_truth.to_json(),
+        }
+
+
+def simulate(
+    parameters: RoundParameters,
+    physics: LinkPhysics,
+    source: Source | None = None,
+    *,
+    seed: int | None = None,
+    mode: str = "grouped",
+    clock: Callable[[], float] = time.perf_counter,
+) -> RoundResult:
+    """One round. `seed`: for a reproducible run, whose key is worth nothing. `mode`: `grouped` or `exact` (the oracle).
+
+    Raises ImpossibleSimulation, and qkde.link.aer.SimulationFailed; whatever else goes wrong is in the report.
+    """
+    source = source or SinglePhotons()
+    if mode not in MODES:
+        raise ImpossibleSimulation(f"mode is {mode!r}: expected {' or '.join(MODES)}")
+    if mode == "exact" and parameters.pulses > exact.MAX_PULSES:
+        raise ImpossibleSimulation(
+            f"pulses is {parameters.pulses}: mode exact takes up to {exact.MAX_PULSES}, as it runs every frame as "
+            f"circuits of {exact.MAX_PULSES_PER_CIRCUIT} qubits"
+        )
+    if seed is not None and seed < 0:
+        raise ImpossibleSimulation(f"seed is {seed}: expected an integer of 0 or more")
+    chance = Chance.of(seed)
+    order = StartRound(chance.block_id, "simulated", "simulation", parameters)
+    intensities = ()
+    if isinstance(source, WeakCoherentPulses):
+        round_ = DecoyRound(RoundAccount(order, clock), physics, source, chance, mode)
+        report, eve, allowance = round_.run(), round_.eve, round_.proof_allowance_bits
+        intensities = round_.intensities()
+    else:
+        report, eve, allowance = _single_photon_round(order, physics, chance, mode, clock)
+    public_bits = report.leak_alice + parameters.verification_bits
+    truth = ground_truth(
+        eve, secret_bits=report.secret_bits, public_bits=public_bits, proof_allowance_bits=allowance
+    )
+    return RoundResult(report, truth, physics, source, mode, seed, intensities)
+
+
+def _single_photon_round(
+    order: StartRound, physics: LinkPhysics, chance: Chance, mode: str, clock: Callable[[], float]
+) -> tuple[RoundReport, EveRecord, float | None]:
+    """The report, Eve's record, and what the proof allows her."""
+    link = InMemoryLink(physics, chance.nature, mode)
+    key = pre_shared_key(lambda byte_count: pack(chance.alice.bits(8 * byte_count)))
+    alice = Alice("simulated", MemoryPads(key), link, chance.alice, clock, keep=lambda block: None)
+    bob_pads = MemoryPads(key)
+    report = run_bob(order, InMemoryChannel(alice), link, chance.bob, clock, bob_pads, keep=lambda block: None)
+    if report.phase_error_bound is None:
+        return report, link.eve, None
+    key_bits = report.sifted_bits - report.sample_bits
+    return report, link.eve, key_bits * binary_entropy(report.phase_error_bound)
+
+
+def frames_of(pulses: int) -> tuple[int, int]:
+    """(pulses_per_frame, frame_count) that give exactly `pulses`, in frames that fit a run of Aer where that goes.
+
+    Raises ImpossibleSimulation.
+    """
+    if not 1 <= pulses <= MAX_PULSES_PER_ROUND:
+        raise ImpossibleSimulation(f"pulses is {pulses}: expected an integer from 1 to {MAX_PULSES_PER_ROUND}")
+    least = -(-pulses // CHUNK_PULSES)
+    counts = (count for count in range(least, 64 * least) if pulses % count == 0)
+    count = next(counts, 1)
+    if pulses // count > MAX_PULSES_PER_FRAME:
+        raise ImpossibleSimulation(f"pulses is {pulses}: above {MAX_PULSES_PER_FRAME} expected a multiple of 1000")
+    return pulses // count, count
+
+
+class InMemoryChannel:
+    """Bob's channel to an Alice in the same process: every message goes as bytes, as on the wire."""
+
+    def __init__(self, alice: Alice) -> None:
+        self._alice = alice
+
+    def ask(self, message: Message) -> Message:
+        return decode(encode(self._alice.handle(decode(encode(message)))))
+
+
+class InMemoryLink:
+    """Alice's source and Bob's detectors on one link, and the record of what Eve heard. One frame at a time."""
+
+    def __init__(self, physics: LinkPhysics, nature: np.random.Generator, mode: str) -> None:
+        self._physics, self._nature, self._mode = physics, nature, mode
+        self._prepared: tuple[np.ndarray, np.ndarray] | None = None
+        self._measured: tuple[np.ndarray, Transmission] | None = None
+        self.eve = EveRecord()
+
+    def prepare(self, frame: int, bits: np.ndarray, bases: np.ndarray) -> None:
+        self._prepared, self._measured = (bits, bases), None
+
+    def measure(self, frame: int, bases: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        sent = transmit(*self._prepared, bases, self._physics, self._nature, mode=self._mode)
+        self._measured = bases, sent
+        return sent.clicks, sent.outcomes
+
+    def close(self, frame: int) -> bool:
+        if self._measured is None:
+            return False
+        (bits, alice_bases), (bob_bases, sent) = self._prepared, self._measured
+        key = (sent.clicks == 1) & (alice_bases == KEY_BASIS) & (bob_bases == KEY_BASIS)
+        self.eve.hear(sent.knowledge, bits, KEY_BASIS, aer.ANGLES_DEGREES, np.flatnonzero(key))
+        self._prepared = self._measured = None
+        return True
