@@ -7,6 +7,8 @@ add up at every moment. `reserved` is the part of the remainder that Postgres ha
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
 
 from kme.block_records import BlockRecords
 from kme.keystore import KeyStore
@@ -39,3 +41,14 @@ def account_of(records: BlockRecords, keystore: KeyStore) -> Account:
     # Two stores can't be read at one moment: a batch settled in between would be counted as more than there is.
     reserved = min(records.reserved_bits(), entries["remainder"])
     return Account(**entries | {"remainder": entries["remainder"] - reserved, "reserved": reserved})
+
+
+def block_totals(records: BlockRecords, keystore: KeyStore, link: str) -> list[dict[str, Any]]:
+    """A link's blocks that still have bits, by owner and state. Redis tells how many: only the owner has a cursor."""
+    blocks = records.open_blocks(link)
+    uncut_bits = iter(keystore.uncut_bits([one.block_id for one in blocks]))
+    totals = []
+    for (owner_kme_id, state), same in groupby(blocks, key=lambda one: (one.owner_kme_id, one.state)):
+        bits = [next(uncut_bits) for _ in same]
+        totals.append({"owner_kme_id": owner_kme_id, "state": state, "block_count": len(bits), "uncut_bits": sum(bits)})
+    return totals

@@ -10,7 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
+from psycopg2.errors import ForeignKeyViolation
+
 from kme.database import Database
+from kme.errors import Unavailable
 from kme.model import CONFIRMATION_BITS, Batch, Block
 
 _BLOCK = "block_id, link, owner_kme_id, length_bits, state, digest, cursor_bits, owner_tag, peer_tag"
@@ -26,11 +29,16 @@ class BlockRecords:
     def add_block(self, block: Block) -> Block:
         """The block as it is known: this one, or the one that came before under its id."""
         with self._database.transaction() as sql:
-            sql.execute(
-                "INSERT INTO block (block_id, link, owner_kme_id, length_bits, digest, state)"
-                " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (block_id) DO NOTHING",
-                (block.block_id, block.link, block.owner_kme_id, block.length_bits, block.digest, block.state),
-            )
+            try:
+                sql.execute(
+                    "INSERT INTO block (block_id, link, owner_kme_id, length_bits, digest, state)"
+                    " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (block_id) DO NOTHING",
+                    (block.block_id, block.link, block.owner_kme_id, block.length_bits, block.digest, block.state),
+                )
+            except ForeignKeyViolation:
+                raise Unavailable(
+                    f"Postgres: link {block.link} is not there yet, the scheduler records it at its start"
+                ) from None
             sql.execute(f"SELECT {_BLOCK} FROM block WHERE block_id = %s", (block.block_id,))
             return _block(sql.fetchone())
 
@@ -52,12 +60,15 @@ class BlockRecords:
                 (owner_tag, peer_tag, block_id),
             )
 
-    def set_confirmed(self, block_id: UUID) -> None:
+    def set_confirmed(self, block_id: UUID) -> bool:
+        """Whether it is confirmed now; not where it was given up meanwhile."""
         with self._database.transaction() as sql:
             sql.execute(
                 "UPDATE block SET state = 'confirmed', cursor_bits = %s WHERE block_id = %s AND state = 'received'",
                 (CONFIRMATION_BITS, block_id),
             )
+            sql.execute("SELECT 1 FROM block WHERE block_id = %s AND state = 'confirmed'", (block_id,))
+            return sql.fetchone() is not None
 
     def set_void(self, block_id: UUID, reason: str) -> None:
         """Gives up a block that can't be confirmed: nothing was cut from it, and nothing will be."""
@@ -142,15 +153,14 @@ class BlockRecords:
             )
             return [_batch(row) for row in sql.fetchall()]
 
-    def summary(self, link: str) -> list[dict[str, Any]]:
-        """Blocks that still have bits, counted by owner and state, with the bits not cut yet."""
+    def open_blocks(self, link: str) -> list[Block]:
+        """Whoever owns them, sorted by owner and state."""
         with self._database.transaction() as sql:
             sql.execute(
-                "SELECT owner_kme_id, state, count(*) AS block_count, sum(length_bits - cursor_bits)::bigint AS"
-                " uncut_bits FROM block WHERE link = %s AND state <> 'closed' GROUP BY 1, 2 ORDER BY 1, 2",
+                f"SELECT {_BLOCK} FROM block WHERE link = %s AND state <> 'closed' ORDER BY owner_kme_id, state",
                 (link,),
             )
-            return [dict(row) for row in sql.fetchall()]
+            return [_block(row) for row in sql.fetchall()]
 
     def reserved_bits(self) -> int:
         """Bits recorded as cut whose batch is not settled."""

@@ -20,7 +20,7 @@ class Closure:
     def ask(self, block: Block, peer: Peer) -> None:
         """The owner's side, for a block that is `closing`. The peer goes first; until it has, this is repeated."""
         peer.request("POST", f"/v1/blocks/{block.block_id}/closure")
-        self._close(block)
+        self.close(block)
 
     def answer(self, sender_kme_id: str, block_id: UUID) -> None:
         """The peer's side. A block that has not come yet is closed too: a late hand-off is then dropped."""
@@ -31,9 +31,10 @@ class Closure:
         block = self._records.add_block(tombstone)
         if block.owner_kme_id != sender_kme_id:
             raise Conflict(f"block {block_id} is not {sender_kme_id}'s")
-        self._close(block)
+        self.close(block)
 
-    def _close(self, block: Block) -> None:
+    def close(self, block: Block) -> None:
+        """This side alone: destroys what is left. Safe to repeat."""
         # What was confirmed and is too short for another key is burned; what never could be used is destroyed.
         self._keystore.close_block(block.block_id, "burned" if block.cursor_bits else "destroyed")
         self._records.set_closed(block.block_id)

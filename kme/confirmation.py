@@ -85,4 +85,5 @@ class Confirmation:
     def _finish(self, block: Block) -> None:
         if self._cutter.burn_head(block.block_id) == "gone":
             raise Mismatch(f"the bits of block {block.block_id} are lost at {self._settings.kme_id}")
-        self._records.set_confirmed(block.block_id)
+        if not self._records.set_confirmed(block.block_id):
+            raise Mismatch(f"block {block.block_id} is closed")

@@ -127,9 +127,7 @@ def check_request(request: KeyRequest, connection: Connection) -> int:
         raise BadRequest(SIZE_NOT_IN_BYTES)
     if not MIN_KEY_SIZE_BITS <= size_bits <= MAX_KEY_SIZE_BITS:
         raise BadRequest(f"size: expected {MIN_KEY_SIZE_BITS}..{MAX_KEY_SIZE_BITS}, got {size_bits}")
-    if len(request.additional_slave_sae_ids) > connection.max_sae_id_count:
-        raise BadRequest(
-            f"additional_slave_SAE_IDs: expected at most {connection.max_sae_id_count},"
-            f" got {len(request.additional_slave_sae_ids)}"
-        )
+    # Whatever the connection says: without multicast the keys would reach fewer SAEs than the caller believes.
+    if request.additional_slave_sae_ids:
+        raise BadRequest(f"additional_slave_SAE_IDs: expected at most 0, got {len(request.additional_slave_sae_ids)}")
     return size_bits

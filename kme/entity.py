@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from kme.account import Account, account_of
+from kme.account import Account, account_of, block_totals
 from kme.audit import AuditTrail
 from kme.batches import BatchOwner, BatchPeer
 from kme.block_records import BlockRecords
@@ -71,8 +71,8 @@ class Entity:
 
     def prepare(self, saes: Iterable[str] = (), connections: Iterable[Connection] = ()) -> None:
         """Migrates the database, claims the key store, and registers what the topology lists. Safe to repeat, and by
-        several processes at once. Raises Unavailable where a store does not answer, Conflict where the topology
-        contradicts what is registered."""
+        several processes at once. Raises Unavailable where a store does not answer, BadRequest where the topology asks
+        for what can't be served, Conflict where it contradicts what is registered."""
         migrate(self._dsn, self._db / "migrations")
         self.keystore.claim(self.keywrap.fingerprint)
         self.registration.seed(saes, connections)
@@ -113,14 +113,15 @@ class Entity:
             )
             for link in self.settings.links
         ]
-        return Scheduler(keepers, self.audit, lambda: self.prepare(saes, connections), interval_s)
+        return Scheduler(keepers, self.audit, lambda: self.prepare(saes, connections), self.check, interval_s)
 
     def pool_count(self, connection: Connection) -> int:
         return self.keystore.stored_key_count(connection.connection_id, connection.key_size_bits)
 
     def link_status(self, name: str) -> dict[str, Any]:
         """The blocks of a link that still have bits, and the reports of its last rounds ordered here."""
-        return {"blocks": self.block_records.summary(name), "last_reports": self.reports.last(name, 5)}
+        blocks = block_totals(self.block_records, self.keystore, name)
+        return {"blocks": blocks, "last_reports": self.reports.last(name, 5)}
 
     def close(self) -> None:
         self.database.close()

@@ -1,7 +1,8 @@
 """The wire spelling of ETSI GS QKD 014 V1.1.1, and of the connections that follow it: here and in no other file.
 
 Requests are parsed into the model's terms, answers rendered from them. Types and forms are checked here; limits that
-depend on a connection are checked by the use case. Unknown members are ignored at every level, null means absent.
+depend on a connection are checked by the use case. Unknown members are ignored at every level, and null means absent;
+but an extension named as mandatory counts, whatever its value (clause 6.2).
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from typing import Any
 from uuid import UUID
 
 from kme.errors import BadRequest
+from kme.limits import check_connection
 from kme.model import (
     MAX_KEY_SIZE_BITS,
     MAX_KEYS_PER_REQUEST,
-    MAX_POOL_KEY_COUNT,
     MIN_KEY_SIZE_BITS,
     Connection,
     Key,
@@ -40,7 +41,7 @@ def key_request(body: bytes) -> KeyRequest:
     """Table 10, from the body of a POST."""
     members = object_in(body)
     objects(members, "extension_optional")
-    mandatory = [name for one in objects(members, "extension_mandatory") for name in one]
+    mandatory = [name for one in objects(members, "extension_mandatory", keep_null=True) for name in one]
     size_bits = integer(members, "size", -_INTEGER, _INTEGER) if "size" in members else None
     return KeyRequest(
         number=integer(members, "number", -_INTEGER, _INTEGER, default=1),
@@ -108,25 +109,23 @@ def container_json(keys: Sequence[Key]) -> dict[str, Any]:
 def connection_in(body: bytes) -> Connection:
     """A connection as the operator and the other KME write it. Raises BadRequest naming the member and its range."""
     members = object_in(body)
-    key_size_bits = integer(members, "key_size", MIN_KEY_SIZE_BITS, MAX_KEY_SIZE_BITS, default=256)
-    if key_size_bits % 8:
-        raise BadRequest(f"key_size: expected a multiple of 8, got {key_size_bits}")
-    max_key_count = integer(members, "max_keys_count", 1, MAX_POOL_KEY_COUNT, default=1_000)
-    most_per_request = min(max_key_count, MAX_KEYS_PER_REQUEST)
-    return Connection(
+
+    def number(name: str, default: int) -> int:
+        return integer(members, name, -_INTEGER, _INTEGER, default)
+
+    max_key_count = number("max_keys_count", 1_000)
+    connection = Connection(
         source_kme_id=string(members, "source_KME_ID"),
         target_kme_id=string(members, "target_KME_ID"),
         master_sae_id=string(members, "master_SAE_ID"),
         slave_sae_id=string(members, "slave_SAE_ID"),
-        key_size_bits=key_size_bits,
+        key_size_bits=number("key_size", 256),
         max_key_count=max_key_count,
-        max_key_per_request=integer(
-            members, "max_key_per_request", 1, most_per_request, default=min(128, most_per_request)
-        ),
-        # Multicast is not served yet, so a connection can't promise it.
-        max_sae_id_count=integer(members, "max_SAE_ID_count", 0, 0, default=0),
+        max_key_per_request=number("max_key_per_request", min(128, max_key_count)),
+        max_sae_id_count=number("max_SAE_ID_count", 0),
         qos={name: integer(members, name, 0, _INTEGER) for name in QOS_MEMBERS if name in members},
     )
+    return check_connection(connection)
 
 
 def connection_json(connection: Connection, stored_key_count: int | None = None) -> dict[str, Any]:

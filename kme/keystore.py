@@ -106,6 +106,14 @@ class KeyStore:
         keys = [f"block:{block_id}", f"cuts:{block_id}", "blocks", "account", "audit"]
         return int(self._run("close_block", keys, [block_id.bytes, entry]))
 
+    def uncut_bits(self, block_ids: Sequence[UUID]) -> list[int]:
+        """Of each block, the bits that are here and not cut; 0 where it is not here."""
+        with _answering():
+            asked = self._redis.pipeline(transaction=False)
+            for block_id in block_ids:
+                asked.hget(f"block:{block_id}", "uncut_bits")
+            return [int(bits or 0) for bits in asked.execute()]
+
     def stored_key_count(self, connection_id: UUID, key_size_bits: int) -> int:
         with _answering():
             return int(self._redis.llen(f"pool:{connection_id}:{key_size_bits}"))

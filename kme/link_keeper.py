@@ -1,4 +1,5 @@
-"""Keeps the pools of one link filled: confirm what came, settle what was cut, fill, order more, close what is empty."""
+"""Keeps the pools of one link filled: confirm what came, settle what was cut, fill, order more, close what is empty,
+drop what came here alone."""
 
 from __future__ import annotations
 
@@ -15,11 +16,15 @@ from kme.confirmation import Confirmation, Mismatch
 from kme.errors import KmeError
 from kme.keystore import KeyStore
 from kme.model import Block, Connection, KmeSettings, Link
-from kme.planning import BackOff, Need, Watermarks, fair_shares
+from kme.planning import Ages, BackOff, Need, Watermarks, fair_shares
 from kme.rounds import Rounds
 from mutual_tls.client import Peer, PeerError, Refused
 
 log = logging.getLogger(__name__)
+
+# The owner gives an unconfirmed block up after `unconfirmed_after_s` and says so. The other end waits this many times
+# as long, so that it acts alone only where the owner never will.
+_PEER_PATIENCE = 3
 
 
 class LinkKeeper:
@@ -52,11 +57,11 @@ class LinkKeeper:
         self._clock = clock
         self._watermarks = Watermarks(settings.low_watermark)
         self._refused: dict[UUID, BackOff] = {}
-        self._first_seen_s: dict[UUID, float] = {}
+        self._own_ages, self._peer_ages = Ages(), Ages()
         self._said: dict[str, str] = {}
 
     def step(self) -> None:
-        for task in (self._confirm, self._redrive, self._fill, self._close):
+        for task in (self._confirm, self._redrive, self._fill, self._close, self._drop):
             name = task.__name__.strip("_")
             try:
                 task()
@@ -71,16 +76,15 @@ class LinkKeeper:
             log.warning("link %s: can't %s: %s", self.link.name, task, trouble)
 
     def _confirm(self) -> None:
-        now_s = self._clock()
         waiting = self._blocks("received")
-        self._first_seen_s = {one.block_id: self._first_seen_s.get(one.block_id, now_s) for one in waiting}
+        ages_s = self._own_ages.at(self._clock(), [one.block_id for one in waiting])
         for block in waiting:
             try:
                 self._confirmation.ask(block, self._peer)
             except Mismatch as mismatch:
                 self._give_up(block.block_id, mismatch.message)
             except PeerError as error:
-                if now_s - self._first_seen_s[block.block_id] >= self._settings.unconfirmed_after_s:
+                if ages_s[block.block_id] >= self._settings.unconfirmed_after_s:
                     self._give_up(block.block_id, f"not confirmed in time: {error}")
                 elif not (isinstance(error, Refused) and error.status == 404):
                     raise
@@ -148,6 +152,9 @@ class LinkKeeper:
     def _blocks(self, state: str) -> list[Block]:
         return self._records.blocks_of(self._settings.kme_id, self.link.name, state)
 
+    def _peer_blocks(self, state: str) -> list[Block]:
+        return self._records.blocks_of(self.link.peer_kme_id, self.link.name, state)
+
     def _close(self) -> None:
         connections = self._own_connections()
         if connections:
@@ -155,3 +162,16 @@ class LinkKeeper:
             self._records.start_closing(self._settings.kme_id, self.link.name, smallest_bits)
         for block in self._blocks("closing"):
             self._closure.ask(block, self._peer)
+
+    def _drop(self) -> None:
+        """The peer's blocks that it never asks about, since they did not reach it: they are of no use to anyone.
+
+        Nothing was cut from them, as they are not confirmed; a later question is answered that they are closed.
+        """
+        waiting = self._peer_blocks("received")
+        ages_s = self._peer_ages.at(self._clock(), [one.block_id for one in waiting])
+        for block_id, age_s in ages_s.items():
+            if age_s >= _PEER_PATIENCE * self._settings.unconfirmed_after_s:
+                self._give_up(block_id, f"{self.link.peer_kme_id} did not ask to confirm it in {age_s:.0f} s")
+        for block in self._peer_blocks("closing"):
+            self._closure.close(block)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import psycopg2
 
-from kme.errors import Unavailable
+from kme.errors import KmeError, Unavailable
 
 _LOCK = 0x716B642D  # one advisory lock for all KME processes of a site; any constant will do
 _NAME = re.compile(r"(\d{3})_\w+\.sql")
 
 
-class MigrationError(Exception):
+class MigrationError(KmeError):
     """The folder and the database do not belong together."""
 
 

@@ -61,6 +61,21 @@ def fair_shares(needs: Sequence[Need], supply_bits: int) -> list[int]:
     return shares
 
 
+class Ages:
+    """How long each of a changing set of blocks has been in it, in seconds of a monotonic clock.
+
+    It begins when this process first sees a block: after a restart the others get their time to come back, too.
+    """
+
+    def __init__(self) -> None:
+        self._first_seen_s: dict[UUID, float] = {}
+
+    def at(self, now_s: float, block_ids: Sequence[UUID]) -> dict[UUID, float]:
+        """The age of each; those that are not in the set any more are forgotten."""
+        self._first_seen_s = {one: self._first_seen_s.get(one, now_s) for one in block_ids}
+        return {one: now_s - first_s for one, first_s in self._first_seen_s.items()}
+
+
 class BackOff:
     """Doubling pauses after failures in a row. Times are seconds of a monotonic clock."""
 

@@ -61,6 +61,16 @@ class Records:
             sql.execute("SELECT sae_id FROM sae ORDER BY sae_id")
             return [row["sae_id"] for row in sql.fetchall()]
 
+    def kmes_of_sae(self, sae_id: str) -> set[str]:
+        """Where an SAE lives, as far as connections tell."""
+        with self._database.transaction() as sql:
+            sql.execute(
+                "SELECT source_kme_id AS kme_id FROM connection WHERE master_sae_id = %s"
+                " UNION SELECT target_kme_id FROM connection WHERE slave_sae_id = %s",
+                (sae_id, sae_id),
+            )
+            return {row["kme_id"] for row in sql.fetchall()}
+
     def add_connection(self, connection: Connection) -> bool:
         """Whether it is new. Raises Conflict where the same SAEs are connected otherwise."""
         values = {name: getattr(connection, name) for name in _CONNECTION_COLUMNS}

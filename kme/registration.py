@@ -7,6 +7,7 @@ from uuid import UUID
 
 from kme.errors import BadRequest, Conflict, Unavailable
 from kme.etsi014 import connection_json
+from kme.limits import check_connection, check_sae_id
 from kme.model import Connection, KmeSettings
 from kme.records import Records, refuse_contradiction
 from mutual_tls.client import Peer, PeerError, Refused
@@ -19,7 +20,9 @@ class Registration:
         self._peers = peers
 
     def add_sae(self, sae_id: str) -> bool:
-        """Registers an SAE at this KME; whether it is new."""
+        """Registers an SAE at this KME; whether it is new. Raises Conflict where it is known to be at another."""
+        check_sae_id(sae_id, "sae_id")
+        self._refuse_elsewhere(sae_id, self._settings.kme_id)
         return self._records.add_sae(sae_id)
 
     def connect(self, connection: Connection) -> bool:
@@ -61,8 +64,13 @@ class Registration:
         """What the topology lists: the other KME reads the same list, so it need not be there. Raises as `connect`."""
         self._records.set_links(self._settings.links)
         for sae_id in saes:
-            self._records.add_sae(sae_id)
+            self.add_sae(sae_id)
         for connection in connections:
+            try:
+                check_connection(connection)
+            except BadRequest as error:
+                ends = f"from {connection.master_sae_id!r} to {connection.slave_sae_id!r}"
+                raise BadRequest(f"the topology's connection {ends}: {error.message}") from None
             self._check(connection)
             self._records.add_connection(connection)
 
@@ -80,12 +88,23 @@ class Registration:
         if self._settings.link_to(other) is None:
             peers = ", ".join(link.peer_kme_id for link in self._settings.links) or "none"
             raise BadRequest(f"{member}: no link leads from {here} to {other}: expected one of {peers}")
-        own_sae, member = (
-            (connection.master_sae_id, "master_SAE_ID") if is_source else (connection.slave_sae_id, "slave_SAE_ID")
-        )
+        saes = (connection.master_sae_id, connection.slave_sae_id)
+        own_sae, other_sae = saes if is_source else saes[::-1]
+        member = "master_SAE_ID" if is_source else "slave_SAE_ID"
         if not self._records.has_sae(own_sae):
             raise BadRequest(
                 f"{member}: SAE {own_sae} is not registered at {here}: register it there first,"
                 f' POST /v1/saes {{"sae_id": ...}} or `qkd-lab register sae`'
             )
+        self._refuse_elsewhere(other_sae, other)
         return other
+
+    def _refuse_elsewhere(self, sae_id: str, kme_id: str) -> None:
+        """SAE ids are unique in the network: one that lives at two KMEs would get keys meant for another."""
+        here = self._settings.kme_id
+        known = self._records.kmes_of_sae(sae_id) | ({here} if self._records.has_sae(sae_id) else set())
+        if elsewhere := ", ".join(sorted(known - {kme_id})):
+            raise Conflict(
+                f"SAE {sae_id} is at {elsewhere}, as {here} knows it, so it can't be at {kme_id}:"
+                " SAE ids are unique in the network, choose another"
+            )

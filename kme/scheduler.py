@@ -7,22 +7,42 @@ import threading
 from collections.abc import Callable, Sequence
 
 from kme.audit import AuditTrail
-from kme.errors import KmeError
+from kme.errors import KmeError, Unavailable
 from kme.link_keeper import LinkKeeper
 
 log = logging.getLogger(__name__)
 
 
 class Scheduler:
-    """`prepare` brings the stores into shape; it is repeated until it succeeds, so the scheduler may start first."""
+    """`prepare` brings the stores into shape; it is repeated until it succeeds, so the scheduler may start first.
+
+    `check_stores` raises Unavailable, in words, unless they answer now.
+    """
 
     def __init__(
-        self, keepers: Sequence[LinkKeeper], audit: AuditTrail, prepare: Callable[[], None], interval_s: float = 0.25
+        self,
+        keepers: Sequence[LinkKeeper],
+        audit: AuditTrail,
+        prepare: Callable[[], None],
+        check_stores: Callable[[], None],
+        interval_s: float = 0.25,
     ) -> None:
         self._keepers = keepers
         self._audit = audit
         self._prepare = prepare
+        self._check_stores = check_stores
         self._interval_s = interval_s
+        self._waiting_for = "it has not begun yet"
+        self._threads: list[threading.Thread] = []
+
+    def check(self) -> None:
+        """Raises Unavailable, in words, unless the stores are prepared and answer, and every task is being done."""
+        if self._waiting_for:
+            raise Unavailable(f"the scheduler does nothing yet: {self._waiting_for}")
+        ended = [thread.name for thread in self._threads if not thread.is_alive()]
+        if ended:
+            raise Unavailable(f"the scheduler's work has ended on {', '.join(ended)}: restart it")
+        self._check_stores()
 
     def step(self) -> None:
         """Everything once, in this thread."""
@@ -35,12 +55,14 @@ class Scheduler:
         """Until `stop` is set; each thread ends its step first."""
         if not self._prepared(stop):
             return
-        tasks = [(f"link {keeper.link.name}", keeper.step) for keeper in self._keepers]
-        threads = [threading.Thread(target=self._repeat, args=(name, task, stop), name=name) for name, task in tasks]
-        for thread in threads:
+        tasks: list[tuple[str, Callable[[], object]]] = [("the audit trail", self._audit.drain)]
+        tasks += [(f"link {keeper.link.name}", keeper.step) for keeper in self._keepers]
+        for name, task in tasks:
+            thread = threading.Thread(target=self._repeat, args=(name, task, stop), name=name)
             thread.start()
-        self._repeat("the audit trail", self._drain, stop)
-        for thread in threads:
+            self._threads.append(thread)
+        self._waiting_for = ""
+        for thread in self._threads:
             thread.join()
 
     def _prepared(self, stop: threading.Event) -> bool:
@@ -49,17 +71,15 @@ class Scheduler:
             try:
                 self._prepare()
                 if said:
-                    log.info("the stores answer now")
+                    log.info("the stores are prepared now")
                 return True
-            except KmeError as error:
-                if str(error) != said:
-                    said = str(error)
+            except Exception as error:
+                self._waiting_for = _in_words(error)
+                if self._waiting_for != said:
+                    said = self._waiting_for
                     log.warning("waiting: %s", said)
             stop.wait(self._interval_s)
         return False
-
-    def _drain(self) -> None:
-        self._audit.drain()
 
     def _repeat(self, name: str, task: Callable[[], object], stop: threading.Event) -> None:
         said = ""
@@ -68,10 +88,14 @@ class Scheduler:
                 task()
                 said = ""
             except Exception as error:
-                # A thread of the scheduler must not die of what it did not foresee. The text of what is not a domain
-                # error may quote what was worked on, so only its type is told.
-                trouble = str(error) if isinstance(error, KmeError) else type(error).__name__
+                # A thread of the scheduler must not die of what it did not foresee.
+                trouble = _in_words(error)
                 if trouble != said:
                     said = trouble
                     log.error("%s: %s", name, trouble)
             stop.wait(self._interval_s)
+
+
+def _in_words(error: Exception) -> str:
+    """The text of what is not a domain error may quote what was worked on, so only its type is told."""
+    return error.message if isinstance(error, KmeError) else type(error).__name__

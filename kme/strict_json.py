@@ -35,18 +35,18 @@ def object_in(body: bytes) -> dict[str, Any]:
     return an_object(value, "the body")
 
 
-def an_object(value: Any, name: str) -> dict[str, Any]:
+def an_object(value: Any, name: str, keep_null: bool = False) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadRequest(f"{name}: expected a JSON object, got {_kind(value)}")
-    return {member: one for member, one in value.items() if one is not None}
+    return {member: one for member, one in value.items() if keep_null or one is not None}
 
 
-def objects(members: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    """An optional array of objects."""
+def objects(members: dict[str, Any], name: str, keep_null: bool = False) -> list[dict[str, Any]]:
+    """An optional array of objects; `keep_null` where a member counts by its name alone."""
     value = members.get(name, [])
     if not isinstance(value, list):
         raise BadRequest(f"{name}: expected an array of objects, got {_kind(value)}")
-    return [an_object(one, f"{name}[{i}]") for i, one in enumerate(value)]
+    return [an_object(one, f"{name}[{i}]", keep_null) for i, one in enumerate(value)]
 
 
 def strings(members: dict[str, Any], name: str) -> list[str]:

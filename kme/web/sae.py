@@ -11,12 +11,13 @@ from werkzeug.routing import Rule
 from kme import etsi014
 from kme.delivery import Delivery
 from kme.errors import BadRequest
+from kme.limits import check_sae_id, is_sae_id
 from kme.web.errors import answer_errors
 from mutual_tls.app import answer, listener_app
 
 
 def sae_app(delivery: Delivery) -> Flask:
-    app = listener_app("kme-sae", lambda caller: caller.role == "sae", subject_counts=True)
+    app = listener_app("kme-sae", lambda caller: caller.role == "sae" and is_sae_id(caller.id), subject_counts=True)
     app.url_rule_class = _ExactRule
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
@@ -65,9 +66,10 @@ def _read_and_ignore_body() -> None:
 
 def _sae_id(segment: str) -> str:
     try:
-        return unquote(segment, errors="strict")
+        sae_id = unquote(segment, errors="strict")
     except UnicodeDecodeError:
         raise BadRequest("the SAE ID in the path is not UTF-8") from None
+    return check_sae_id(sae_id, "the SAE ID in the path")
 
 
 class _ExactRule(Rule):

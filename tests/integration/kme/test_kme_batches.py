@@ -238,6 +238,94 @@ def test_a_block_that_stays_unconfirmed_is_given_up_and_a_late_hand_off_is_dropp
     assert network.b.entity.block_records.block(block_id).state == "closed"
 
 
+def only_at_the_peer(network):
+    """A block of kme-a's that only kme-b has received, seen once by kme-b's scheduler."""
+    block_id, bits = uuid4(), secrets.token_bytes(1000)
+    network.qkde.abort_reason = "no other block"
+    assert network.b.hand_over(block_id, "kme-a", bits).status_code == 204
+    network.b.scheduler.step()
+    return block_id, bits
+
+
+def test_a_block_that_only_the_peer_received_is_destroyed_there_when_its_owner_never_asks(network):
+    block_id, bits = only_at_the_peer(network)
+    network.b.clock[0] += 179.0
+    network.b.scheduler.step()
+    assert blocks(network.b, "received")
+    network.b.clock[0] += 2.0
+    network.b.scheduler.step()
+    assert network.b.entity.block_records.block(block_id).state == "closed"
+    assert network.b.entity.keystore.block(block_id) is None
+    assert network.b.entity.account().destroyed == 8000
+    with network.b.entity.database.transaction() as sql:
+        sql.execute("SELECT void_reason FROM block WHERE block_id = %s", (block_id,))
+        assert "kme-a did not ask to confirm it in 181 s" in sql.fetchone()["void_reason"]
+    network.assert_account_adds_up()
+
+
+def test_what_comes_late_for_a_block_that_the_peer_has_destroyed_finds_it_shut(network):
+    block_id, bits = only_at_the_peer(network)
+    network.b.clock[0] += 181.0
+    network.b.scheduler.step()
+    assert network.b.hand_over(block_id, "kme-a", bits).status_code == 204
+    assert network.a.hand_over(block_id, "kme-a", bits).status_code == 204
+    body = {"link": "a-b", "length_bits": 8000, "tag": "00" * 32}
+    answer = post(network, f"/v1/blocks/{block_id}/confirmation", body)
+    assert answer.status_code == 409 and "is closed" in answer.get_json()["message"]
+    network.a.scheduler.step()
+    for site in (network.a, network.b):
+        assert site.entity.block_records.block(block_id).state == "closed"
+        account = site.entity.account()
+        assert (account.received, account.destroyed) == (8000, 8000)
+    network.assert_account_adds_up()
+
+
+def test_a_crash_while_the_peer_destroys_a_block_is_healed(network, monkeypatch):
+    block_id, _ = only_at_the_peer(network)
+
+    def crash(*_):
+        raise Crash
+
+    monkeypatch.setattr(network.b.entity.keystore, "close_block", crash)
+    network.b.clock[0] += 181.0
+    with pytest.raises(Crash):
+        network.b.scheduler.step()
+    monkeypatch.undo()
+    network.b.scheduler.step()
+    assert network.b.entity.block_records.block(block_id).state == "closed"
+    assert network.b.entity.account().destroyed == 8000
+
+
+def test_a_block_that_the_peer_gives_up_while_it_is_asked_about_is_not_confirmed(network, monkeypatch):
+    block_id, bits = only_at_the_peer(network)
+    network.a.hand_over(block_id, "kme-a", bits)
+    records = network.b.entity.block_records
+    set_confirmed = records.set_confirmed
+
+    def given_up_in_between(*arguments):
+        records.set_void(block_id, "not asked in time")
+        return set_confirmed(*arguments)
+
+    monkeypatch.setattr(records, "set_confirmed", given_up_in_between)
+    network.a.scheduler.step()
+    for _ in range(2):
+        network.b.scheduler.step()
+    for site in (network.a, network.b):
+        assert site.entity.block_records.block(block_id).state == "closed"
+    network.assert_account_adds_up()
+
+
+def test_a_confirmed_block_of_the_peers_is_kept_however_long_it_lies_there(network):
+    network.qkde.round(uuid4(), "kme-a")
+    network.qkde.abort_reason = "no other block"
+    network.b.scheduler.step()
+    confirm(network)
+    for _ in range(3):
+        network.b.clock[0] += 1000.0
+        network.b.scheduler.step()
+    assert blocks(network.b, "confirmed")
+
+
 def test_a_block_that_is_closed_while_it_arrives_is_not_stored_afterwards(network, monkeypatch):
     """The hand-off has read `arriving`, then the owner closes the block, then the hand-off goes on."""
     block_id, entity = uuid4(), network.b.entity

@@ -182,6 +182,14 @@ def test_an_sae_without_a_connection_gets_400_that_names_both(full):
     assert "sae-a" in answer.get_json()["message"] and "sae-x" in answer.get_json()["message"]
 
 
+@pytest.mark.parametrize("sae_id", ["%00", "sae%00b", "x" * 256])
+@pytest.mark.parametrize("method", ["status", "enc_keys", "dec_keys?key_ID=123e4567-e89b-42d3-a456-426614174000"])
+def test_what_can_be_no_sae_id_in_a_path_is_400_and_names_it(network, sae_id, method):
+    answer = network.a.sae("sae-a").get(f"/api/v1/keys/{sae_id}/{method}")
+    assert answer.status_code == 400
+    assert "the SAE ID in the path" in answer.get_json()["message"]
+
+
 def test_sae_ids_survive_percent_encoding(full):
     strange = "sae/one?ä b%2F"
     full.b.operator.post("/v1/saes", json={"sae_id": strange})

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from kme.errors import BadRequest, Conflict
+from kme.model import Connection
 from mutual_tls.identity import Identity
 
 PATH = "/register_connection"
@@ -83,6 +87,7 @@ def test_a_contradiction_that_only_the_peer_knows_is_refused_and_nothing_is_stor
     ("changes", "named"),
     [
         ({"key_size": 12}, "key_size: expected a multiple of 8"),
+        ({"slave_SAE_ID": "mail\0b"}, "slave_SAE_ID"),
         ({"key_size": 0}, "key_size: expected 8..4096"),
         ({"key_size": 4104}, "key_size: expected 8..4096"),
         ({"key_size": "256"}, "key_size: expected an integer"),
@@ -141,6 +146,49 @@ def test_sae_ids_and_seeds_may_be_registered_twice(with_saes):
     assert saes == ["mail-a", "sae-a"]
 
 
-@pytest.mark.parametrize("body", ["", "[]", "{", '{"sae_id": 1}', '{"sae_id": ""}', "null"])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"key_size_bits": 100}, "key_size: expected a multiple of 8 in 8..4096, got 100"),
+        ({"max_key_count": 0}, "max_keys_count: expected 1..100000, got 0"),
+        ({"max_key_count": 5, "max_key_per_request": 6}, "max_key_per_request: expected 1..5, got 6"),
+        ({"max_sae_id_count": 1}, "max_SAE_ID_count: expected 0..0, got 1"),
+    ],
+)
+def test_a_connection_of_the_topology_over_a_limit_is_refused_in_words_and_not_registered(network, change, said):
+    seeded = Connection("kme-a", "kme-b", "mail-a", "sae-b")
+    with pytest.raises(BadRequest) as refused:
+        network.a.entity.prepare(["mail-a"], [replace(seeded, **change)])
+    assert refused.value.message == f"the topology's connection from 'mail-a' to 'sae-b': {said}"
+    assert not known(network.a)
+
+
+def test_an_sae_of_the_topology_that_can_be_none_is_refused_in_words(network):
+    with pytest.raises(BadRequest, match="sae_id: expected an SAE id of 1..255 printable"):
+        network.a.entity.prepare(["mail\0a"])
+
+
+def test_an_sae_that_lives_at_another_kme_is_refused_with_409_that_names_it(network):
+    for site, own, sae_id, home in ((network.a, "sae-a", "sae-b", "kme-b"), (network.b, "sae-b", "sae-a", "kme-a")):
+        answer = site.operator.post("/v1/saes", json={"sae_id": sae_id})
+        assert answer.status_code == 409
+        assert f"SAE {sae_id} is at {home}" in answer.get_json()["message"]
+        assert [one["sae_id"] for one in site.operator.get("/v1/saes").get_json()] == [own]
+        with pytest.raises(Conflict, match=f"is at {home}"):
+            site.entity.prepare([sae_id])
+
+
+def test_a_connection_to_an_sae_of_the_other_kme_that_is_registered_here_is_refused(with_saes):
+    assert with_saes.b.operator.post("/v1/saes", json={"sae_id": "twice"}).status_code == 201
+    assert with_saes.a.operator.post("/v1/saes", json={"sae_id": "twice"}).status_code == 201
+    answer = with_saes.a.operator.post(PATH, json=connection(slave_SAE_ID="twice"))
+    assert answer.status_code == 409 and "SAE twice is at kme-a" in answer.get_json()["message"]
+    assert not known(with_saes.a) and not known(with_saes.b)
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["", "[]", "{", '{"sae_id": 1}', '{"sae_id": ""}', "null", '{"sae_id": "a\\u0000b"}', '{"sae_id": "\\ud800"}'],
+)
 def test_a_malformed_sae_is_refused(network, body):
     assert network.a.operator.post("/v1/saes", data=body).status_code == 400

@@ -8,7 +8,11 @@ import threading
 import pytest
 
 from kme.errors import Conflict, Unavailable
+from kme.model import Connection, Link
 from kme.scheduler import Scheduler
+from kme.web.operator import health_app
+from mutual_tls.app import CALLER
+from mutual_tls.identity import Identity
 
 
 def pools(network):
@@ -128,7 +132,7 @@ def test_it_waits_for_its_stores_and_then_runs_until_it_is_told_to_stop(network,
             stop.set()
 
     with caplog.at_level(logging.WARNING):
-        Scheduler([Keeper()], network.a.entity.audit, prepare, interval_s=0.0).run(stop)
+        Scheduler([Keeper()], network.a.entity.audit, prepare, lambda: None, interval_s=0.0).run(stop)
     assert [record.getMessage() for record in caplog.records] == ["waiting: Postgres does not answer: refused"]
 
 
@@ -147,8 +151,104 @@ def test_what_a_link_did_not_foresee_does_not_stop_the_others(network):
             if len(steps) == 3:
                 stop.set()
 
-    Scheduler([Broken(), Working()], network.a.entity.audit, lambda: None, interval_s=0.0).run(stop)
+    Scheduler([Broken(), Working()], network.a.entity.audit, lambda: None, lambda: None, interval_s=0.0).run(stop)
     assert len(steps) == 3
+
+
+def test_a_topology_that_cannot_be_served_is_said_in_one_line(network, caplog):
+    bad = Connection("kme-a", "kme-b", "sae-a", "sae-b", key_size_bits=100)
+    stop, attempts = threading.Event(), []
+
+    def prepare():
+        attempts.append(1)
+        if len(attempts) == 3:
+            stop.set()
+        network.a.entity.prepare(["sae-a"], [bad])
+
+    scheduler = Scheduler([], network.a.entity.audit, prepare, lambda: None, interval_s=0.0)
+    with caplog.at_level(logging.WARNING):
+        scheduler.run(stop)
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "key_size: expected a multiple of 8 in 8..4096, got 100" in line
+    with pytest.raises(Unavailable, match="key_size: expected a multiple of 8"):
+        scheduler.check()
+
+
+def healthy(scheduler):
+    """What the scheduler's health check says; None where all is well."""
+    answer = (
+        health_app("scheduler", scheduler.check)
+        .test_client()
+        .get("/healthz", environ_overrides={CALLER: Identity("probe", "probe")})
+    )
+    assert answer.status_code == (200 if answer.get_json() == {"status": "ok"} else 503)
+    return answer.get_json().get("message")
+
+
+class Watching:
+    """A link's keeper that asks after the scheduler's health in every step, until `enough` is said or 1000 steps."""
+
+    def __init__(self, link, enough, stop):
+        self.link, self._enough, self._stop = link, enough, stop
+        self.scheduler: Scheduler | None = None
+        self.said: list[str | None] = []
+
+    def step(self):
+        self.said.append(healthy(self.scheduler))
+        if self._enough(self.said[-1]) or len(self.said) == 1000:
+            self._stop.set()
+
+
+def test_the_scheduler_is_healthy_only_once_the_stores_are_prepared(network):
+    stop, said = threading.Event(), []
+
+    def prepare():
+        said.append(healthy(scheduler))
+        if len(said) == 1:
+            raise Unavailable("Postgres does not answer: refused")
+        if len(said) == 2:
+            raise ZeroDivisionError
+
+    watching = Watching(network.a.entity.settings.links[0], lambda message: message is None, stop)
+    scheduler = Scheduler([watching], network.a.entity.audit, prepare, lambda: None, interval_s=0.001)
+    watching.scheduler = scheduler
+    scheduler.run(stop)
+    assert said == [
+        "the scheduler does nothing yet: it has not begun yet",
+        "the scheduler does nothing yet: Postgres does not answer: refused",
+        "the scheduler does nothing yet: ZeroDivisionError",
+    ]
+    assert watching.said[-1] is None
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_scheduler_one_of_whose_threads_died_is_not_healthy(network):
+    class Dying:
+        link = Link("x-y", "kme-y")
+
+        def step(self):
+            raise SystemExit
+
+    stop = threading.Event()
+    watching = Watching(network.a.entity.settings.links[0], lambda message: message and "ended" in message, stop)
+    scheduler = Scheduler([Dying(), watching], network.a.entity.audit, lambda: None, lambda: None, interval_s=0.001)
+    watching.scheduler = scheduler
+    scheduler.run(stop)
+    assert watching.said[-1] == "the scheduler's work has ended on link x-y: restart it"
+
+
+def test_a_scheduler_whose_stores_stop_answering_is_not_healthy(network, monkeypatch):
+    def fail():
+        raise Unavailable("Redis does not answer: ConnectionError")
+
+    monkeypatch.setattr(network.a.entity, "check", fail)
+    stop = threading.Event()
+    watching = Watching(network.a.entity.settings.links[0], lambda message: message and "Redis" in message, stop)
+    scheduler = network.a.entity.scheduler(network.qkde.at("kme-a"), interval_s=0.001)
+    watching.scheduler = scheduler
+    scheduler._keepers = [watching]
+    scheduler.run(stop)
+    assert watching.said[-1] == "Redis does not answer: ConnectionError"
 
 
 @pytest.mark.parametrize("site", ["a", "b"])
@@ -164,6 +264,21 @@ def test_the_account_shows_where_every_bit_went(network, site):
     assert account.delivered == (5 * 256 if site == "a" else 0)
     shown = getattr(network, site).operator.get("/v1/status").get_json()["account"]
     assert shown["balanced"] is True and shown["stored_bits"] == account.stored
+
+
+def test_the_status_shows_the_bits_that_are_left_of_the_peers_blocks_too(network):
+    network.step_until(lambda: full(network))
+    network.step(3)
+    for site in (network.a, network.b):
+        status = site.operator.get("/v1/status").get_json()
+        (blocks,) = [one["blocks"] for one in status["links"]]
+        assert {one["owner_kme_id"] for one in blocks} == {"kme-a", "kme-b"}
+        # Both ends took the confirmation key and 20 keys out of each owner's block, so both show what is left of it.
+        made_count = sum(one["block_count"] for one in blocks)
+        expected_bits = made_count * (network.qkde.length_bits - 256) - 2 * 20 * 256
+        assert sum(one["uncut_bits"] for one in blocks) == expected_bits
+        account = status["account"]
+        assert expected_bits == account["remainder_bits"] + account["reserved_bits"]
 
 
 def counted_bits(entity):

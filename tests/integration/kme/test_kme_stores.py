@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg2
 import pytest
@@ -110,6 +111,18 @@ def test_a_database_without_tables_is_said_to_be_so(fresh_dsn, redis_url):
     assert (health.status_code, health.get_json()["status"]) == (503, "failing")
     assert "tables are not there yet" in health.get_json()["message"]
     entity.close()
+
+
+def test_a_block_that_comes_before_the_links_are_recorded_is_asked_for_again(network):
+    """At the first start: the scheduler has made the tables, and records the links in its next transaction."""
+    with network.a.entity.database.transaction() as sql:
+        sql.execute("DELETE FROM link")
+    block_id, bits = uuid4(), bytes(1000)
+    answer = network.a.hand_over(block_id, "kme-a", bits)
+    assert answer.status_code == 503 and answer.headers["Retry-After"]
+    assert "link a-b is not there yet" in answer.get_json()["message"]
+    network.a.entity.prepare()
+    assert network.a.hand_over(block_id, "kme-a", bits).status_code == 204
 
 
 def test_a_healthy_kme_says_ok_to_a_probe_and_nothing_else(network):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -28,6 +29,7 @@ CONNECTION = Connection("kme-a", "kme-b", "sae-a", "sae-b", max_key_count=100, m
         (b'{"additional_slave_SAE_IDs":[],"extension_mandatory":[],"extension_optional":[]}', KeyRequest()),
         (b'{"extension_mandatory":[{}]}', KeyRequest()),
         (b'{"extension_optional":[{"abc_anything":true}]}', KeyRequest()),
+        (b'{"extension_mandatory":[{"abc_x":null}]}', KeyRequest(mandatory_extensions=("abc_x",))),
         (b'{"extension_mandatory":[{"abc_route":1}]}', KeyRequest(mandatory_extensions=("abc_route",))),
         ('{"additional_slave_SAE_IDs":["ä"]}'.encode(), KeyRequest(additional_slave_sae_ids=("ä",))),
         (b'{"number":-5}', KeyRequest(-5)),  # the connection's limits are checked later
@@ -145,6 +147,13 @@ def test_what_the_connection_does_not_allow_is_refused_in_the_standards_words(ch
     with pytest.raises(BadRequest) as refused:
         check_request(KeyRequest(**changes), CONNECTION)
     assert refused.value.message == message
+
+
+@pytest.mark.parametrize("max_sae_id_count", [0, 1, 5])
+def test_additional_slaves_are_refused_whatever_the_connection_says(max_sae_id_count):
+    connection = replace(CONNECTION, max_sae_id_count=max_sae_id_count)
+    with pytest.raises(BadRequest, match="^additional_slave_SAE_IDs: expected at most 0, got 1$"):
+        check_request(KeyRequest(additional_slave_sae_ids=("sae-c",)), connection)
 
 
 def test_key_ids_are_matched_whatever_their_case_and_unknown_members_are_ignored():

@@ -59,7 +59,6 @@ def call(app, raw, method="GET", **environ):
         ("status", "status"),
         ("a;b=c,d", "a;b=c,d"),
         ("7", "7"),
-        ("a%00b", "a\0b"),
     ],
 )
 def test_an_sae_id_arrives_as_it_was_meant(app, delivery, encoded, sae_id):
@@ -85,6 +84,10 @@ def test_without_the_raw_path_plain_ids_still_work(app, delivery):
         ("/api/v1/keys/sae-b/status/", 404),
         ("/api/v1/keys/../keys/sae-b/status", 404),
         ("/api/v1/keys/%ff/status", 400),
+        ("/api/v1/keys/%00/status", 400),
+        ("/api/v1/keys/a%00b/status", 400),
+        ("/api/v1/keys/a%0Ab/enc_keys", 400),
+        ("/api/v1/keys/" + "x" * 256 + "/status", 400),
         ("/", 404),
         ("*", 404),
     ],
@@ -126,6 +129,13 @@ def test_a_body_that_is_too_large_is_413(app):
 @pytest.mark.parametrize("role", ["kme", "qkde", "operator", "probe", "app"])
 def test_only_saes_are_admitted(app, delivery, role):
     answer = call(app, "/api/v1/keys/sae-b/status", **{CALLER: Identity(role, "sae-a")})
+    assert answer.status_code == 401 and answer.get_json()["message"]
+    assert not delivery.seen
+
+
+@pytest.mark.parametrize("sae_id", ["\0", "sae\0a", "sae\n", "x" * 256])
+def test_a_caller_whose_id_is_no_sae_id_is_not_admitted(app, delivery, sae_id):
+    answer = call(app, "/api/v1/keys/sae-b/status", **{CALLER: Identity("sae", sae_id)})
     assert answer.status_code == 401 and answer.get_json()["message"]
     assert not delivery.seen
 
