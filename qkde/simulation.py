@@ -19,7 +19,7 @@ from qkde.bb84.bits import pack
 from qkde.bb84.bob import run_bob
 from qkde.bb84.finite_key import binary_entropy
 from qkde.bb84.messages import Message, StartRound, decode, encode
-from qkde.bb84.pads import MemoryPads, pre_shared_key
+from qkde.bb84.pads import MemoryPads, RoundPads, pre_shared_key
 from qkde.bb84.parameters import MAX_PULSES_PER_FRAME, MAX_PULSES_PER_ROUND, RoundParameters
 from qkde.bb84.randomness import KEY_BASIS
 from qkde.bb84.report import RoundReport
@@ -100,12 +100,15 @@ def simulate(
     chance = Chance.of(seed)
     order = StartRound(chance.block_id, "simulated", "simulation", parameters)
     intensities = ()
+    key = pre_shared_key(lambda byte_count: pack(chance.alice.bits(8 * byte_count)))
     if isinstance(source, WeakCoherentPulses):
-        round_ = DecoyRound(RoundAccount(order, clock), physics, source, chance, mode)
+        # No messages are exchanged in such a round, so none are authenticated: its pads stay untouched.
+        account = RoundAccount(order, clock, RoundPads(MemoryPads(key), order.link))
+        round_ = DecoyRound(account, physics, source, chance, mode)
         report, eve, allowance = round_.run(), round_.eve, round_.proof_allowance_bits
         intensities = round_.intensities()
     else:
-        report, eve, allowance = _single_photon_round(order, physics, chance, mode, clock)
+        report, eve, allowance = _single_photon_round(order, key, physics, chance, mode, clock)
     public_bits = report.leak_alice + parameters.verification_bits
     truth = ground_truth(
         eve, secret_bits=report.secret_bits, public_bits=public_bits, proof_allowance_bits=allowance
@@ -114,11 +117,10 @@ def simulate(
 
 
 def _single_photon_round(
-    order: StartRound, physics: LinkPhysics, chance: Chance, mode: str, clock: Callable[[], float]
+    order: StartRound, key: bytes, physics: LinkPhysics, chance: Chance, mode: str, clock: Callable[[], float]
 ) -> tuple[RoundReport, EveRecord, float | None]:
     """The report, Eve's record, and what the proof allows her."""
     link = InMemoryLink(physics, chance.nature, mode)
-    key = pre_shared_key(lambda byte_count: pack(chance.alice.bits(8 * byte_count)))
     alice = Alice("simulated", MemoryPads(key), link, chance.alice, clock, keep=lambda block: None)
     bob_pads = MemoryPads(key)
     report = run_bob(order, InMemoryChannel(alice), link, chance.bob, clock, bob_pads, keep=lambda block: None)
