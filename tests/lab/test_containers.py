@@ -68,6 +68,7 @@ def test_a_container_holds_its_own_identity_and_no_other(lab):
         "/identity/pki/qkde-a/key.pem",
         "/identity/pki/probe/key.pem",
         "/identity/secrets/spool-key",
+        "/identity/secrets/pre-shared-key.a-b",
     }
 
 

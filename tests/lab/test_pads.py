@@ -28,9 +28,8 @@ def take_keys(lab) -> None:
     lab.enc_keys("sae-a", "sae-b", "kme-a", number=128)
 
 
+@pytest.mark.parametrize("lab", ["embedded"], indirect=True)
 def test_rounds_go_on_when_a_qkde_was_killed_and_no_pad_is_used_twice(lab):
-    if lab.compose:
-        pytest.skip("it kills processes of this host")
     for killed in ("qkde-a", "qkde-b"):
         before = len(pads_used(lab, "qkde-b"))
         process = json.loads((lab.folder / ".lab" / "state.json").read_text())["processes"][killed]
