@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from bb84_simulated_link import BLOCK_ID, PRE_SHARED_KEY, Round, SimulatedLink, Ticks, WireChannel, round_parameters
 
 from qkde.bb84.alice import Alice
 from qkde.bb84.bits import pack
@@ -23,6 +22,8 @@ from qkde.bb84.messages import (
 )
 from qkde.bb84.pads import MemoryPads
 from qkde.bb84.randomness import SeededRandomness
+
+from bb84_simulated_link import BLOCK_ID, PRE_SHARED_KEY, Round, SimulatedLink, Ticks, WireChannel, round_parameters
 
 PULSES = 64
 OFFER = MemoryPads(PRE_SHARED_KEY).state().offer

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from bb84_simulated_link import PRE_SHARED_KEY, Round, SimulatedLink, WireChannel
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +19,8 @@ from qkde.bb84.pads import (
     pre_shared_key,
 )
 from qkde.bb84.transcript import Transcript
+
+from bb84_simulated_link import PRE_SHARED_KEY, Round, SimulatedLink, WireChannel
 
 PRIME = 2**TAG_BITS - 1
 SECRET = bytes(range(1, SECRET_BYTES + 1))

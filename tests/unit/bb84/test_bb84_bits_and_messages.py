@@ -3,7 +3,6 @@ from dataclasses import fields
 import msgpack
 import numpy as np
 import pytest
-from bb84_simulated_link import BLOCK_ID, round_parameters
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +11,8 @@ from qkde.bb84.errors import MalformedMessage
 from qkde.bb84.messages import MESSAGE_KINDS, AskParities, PrepareFrame, StartPass, StartRound, decode, encode
 from qkde.bb84.pads import PadOffer
 from qkde.bb84.parameters import RoundParameters
+
+from bb84_simulated_link import BLOCK_ID, round_parameters
 
 _EXAMPLES = {
     str: BLOCK_ID, int: 7, bool: True, bytes: b"\x00\xff", RoundParameters: round_parameters(),

@@ -2,11 +2,12 @@ import json
 from math import floor, log, log2, sqrt
 
 import pytest
-from bb84_simulated_link import Round, SimulatedLink, WireChannel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qkde.bb84.errors import DeviceUnavailable, PeerUnreachable
+
+from bb84_simulated_link import Round, SimulatedLink, WireChannel
 
 
 def entropy(p):

@@ -4,7 +4,6 @@ from dataclasses import fields, replace
 from functools import partial
 
 import pytest
-from bb84_simulated_link import BLOCK_ID, Round, SimulatedLink, WireChannel
 
 from qkde.bb84.messages import (
     MESSAGE_KINDS,
@@ -29,6 +28,8 @@ from qkde.bb84.messages import (
     StartRound,
     Verification,
 )
+
+from bb84_simulated_link import BLOCK_ID, Round, SimulatedLink, WireChannel
 
 
 class Tamperer:

@@ -1,10 +1,10 @@
 from hashlib import sha256
 
-from bb84_simulated_link import Round
-
 from qkde.bb84 import pads
 from qkde.bb84.messages import AbortNoted, Finish, FramePrepared, PrepareFrame, decode, encode
 from qkde.bb84.transcript import Transcript
+
+from bb84_simulated_link import Round
 
 
 def messages_in(content):
