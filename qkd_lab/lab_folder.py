@@ -118,8 +118,13 @@ class LabFolder:
         return read_json(self.addresses)
 
     def give_to(self, uid: int, gid: int) -> None:
-        """Makes another user the owner of it all: a lab made by root in a container belongs to the folder's owner."""
-        for folder, _, files in os.walk(self.path):
+        """Makes another user the owner: a lab made by root in a container belongs to the folder's owner.
+
+        Not of `data`: what an embedded lab keeps there belongs to its database servers.
+        """
+        for folder, folders, files in os.walk(self.path):
+            if Path(folder) == self.path and "data" in folders:
+                folders.remove("data")
             for path in (Path(folder), *(Path(folder) / name for name in files)):
                 os.chown(path, uid, gid, follow_symlinks=False)
 

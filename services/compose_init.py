@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import sys
@@ -30,6 +31,7 @@ def main() -> None:
     owner = FOLDER.stat()
     try:
         lab.make()
+        refuse_beside_an_embedded_lab(lab)
         topology = lab.keep_topology(lab.topology if lab.topology.exists() else SHIPPED / "two-sites.toml")
         lab.prepare(topology, addresses.compose(topology), addresses.endpoints(topology, addresses.published(topology)))
         renew_pre_shared_keys(lab, topology, IDENTITIES)
@@ -41,6 +43,15 @@ def main() -> None:
         (give_service if process.module else give_store)(lab, process, IDENTITIES / process.name)
     give_tool(lab, topology, IDENTITIES / TOOL)
     print(f"the lab's certificates and endpoints are in {lab.path.name}/ of this folder")
+
+
+def refuse_beside_an_embedded_lab(lab: LabFolder) -> None:
+    """Its supervisor holds a lock as long as it runs."""
+    with open(lab.lock, "a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LabError("a lab runs in this folder without containers: `qkd-lab down` stops it") from None
 
 
 def renew_pre_shared_keys(lab: LabFolder, topology: Topology, identities: Path) -> None:

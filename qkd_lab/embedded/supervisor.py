@@ -23,6 +23,7 @@ from qkd_lab.embedded.child import Child
 from qkd_lab.embedded.databases import NotReady, Servers
 from qkd_lab.embedded.ports import Ports
 from qkd_lab.embedded.programs import programs
+from qkd_lab.embedded.takeover import known_addresses
 from qkd_lab.lab_folder import LabError, LabFolder, write_json
 from qkd_lab.pki.authority import PkiError
 from qkd_lab.topology import TopologyError
@@ -128,11 +129,9 @@ def supervise(lab: LabFolder, topology_file: Path, timeout_s: float, report: Rep
     with lock(lab):
         state = lab.read_state()
         try:
-            if lab.in_containers:
-                raise LabError(f"the lab in {lab.path.parent} runs in containers: use another folder for this one")
             report("preparing")
             topology = lab.keep_topology(topology_file)
-            book = embedded(topology, ports.take, lab.read_addresses())
+            book = embedded(topology, ports.take, known_addresses(lab, topology))
             servers = Servers.choose(lab, state, os.environ)
             lab.prepare(topology, book, endpoints(topology, book))
             kept = {"pid": os.getpid(), "started_at": started_at, **servers.record()}

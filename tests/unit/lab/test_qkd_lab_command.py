@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from qkd_lab.addresses import compose, embedded, endpoints
+from qkd_lab.addresses import compose, embedded, endpoints, published
 from qkd_lab.cli import network
 from qkd_lab.cli.link import _print as print_link
 from qkd_lab.embedded.memory import proportional_bytes
-from qkd_lab.lab_folder import LabFolder
+from qkd_lab.embedded.takeover import known_addresses
+from qkd_lab.lab_folder import LabError, LabFolder
+from qkd_lab.operator_calls import Operator
 from qkd_lab.pki.store import Pki
 from qkd_lab.topology import SHIPPED, TopologyError, load
 
@@ -140,10 +142,37 @@ def test_a_lab_in_containers_is_told_from_one_on_this_host(prepared):
     assert lab.in_containers
     done = qkd_lab(prepared, "down")
     assert done.returncode == 1 and "docker compose down" in done.stderr
-    kept = lab.addresses.read_bytes()
-    done = qkd_lab(prepared, "up")
-    assert done.returncode == 1 and "runs in containers" in done.stderr and len(done.stderr.splitlines()) == 1
-    assert lab.addresses.read_bytes() == kept
+
+
+@pytest.fixture
+def in_containers(prepared):
+    """A folder whose lab is that of docker-compose.yml."""
+    lab, topology = LabFolder(prepared / ".lab"), load(TWO_SITES)
+    lab.prepare(topology, compose(topology), endpoints(topology, published(topology)))
+    return lab, topology
+
+
+def pre_shared_keys(lab):
+    return [path.read_text() for path in sorted((lab.path / "secrets").rglob("pre-shared-key.*"))]
+
+
+def test_a_lab_that_answers_in_containers_is_not_started_here(in_containers, monkeypatch):
+    lab, topology = in_containers
+    monkeypatch.setattr(Operator, "health", lambda self, process: "ok" if process == "qkde-b" else "silent")
+    with pytest.raises(LabError, match="docker compose down"):
+        known_addresses(lab, topology)
+
+
+def test_a_folder_whose_containers_are_down_can_be_used_here_with_pads_of_its_own(in_containers, monkeypatch):
+    lab, topology = in_containers
+    monkeypatch.setattr(Operator, "health", lambda self, process: "nothing listens there")
+    before = pre_shared_keys(lab)
+    assert known_addresses(lab, topology) == {}
+    after = pre_shared_keys(lab)
+    assert len(set(after)) == 1 and len(after) == 2 and set(after) != set(before)
+    (lab.process_state("qkde-a") / "pads").mkdir(parents=True)  # what this host's own QKDE has used
+    known_addresses(lab, topology)
+    assert pre_shared_keys(lab) == after
 
 
 def test_a_links_speed_is_said_to_be_that_of_aer_alone(capsys, monkeypatch):
@@ -167,3 +196,13 @@ def test_memory_is_summed_over_a_process_and_all_below_it(tmp_path):
     process(12, "worker", 11, 3)
     process(13, "stranger", 1, 5000)
     assert proportional_bytes([10], proc=tmp_path) == 123 * 1024
+
+
+def test_a_new_owner_of_the_folder_does_not_get_the_servers_data(prepared, monkeypatch):
+    given = []
+    monkeypatch.setattr(os, "chown", lambda path, uid, gid, follow_symlinks: given.append(Path(path)))
+    lab = LabFolder(prepared / ".lab")
+    (lab.path / "data" / "postgres-a").mkdir(parents=True)
+    lab.give_to(1000, 1000)
+    assert lab.path in given and lab.topology in given
+    assert not [path for path in given if "data" in path.parts[len(lab.path.parts) :]]
