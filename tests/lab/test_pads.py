@@ -9,6 +9,8 @@ import pytest
 
 from running_lab import eventually
 
+# A pool is filled again only from below this on: anything above may be a pool that has what it needs.
+LOW_WATERMARK = 500
 USED = re.compile(r"link a-b: pad (\d+) of pre-shared key (\w+) is used")
 
 
@@ -43,7 +45,7 @@ def test_rounds_go_on_when_a_qkde_was_killed_and_no_pad_is_used_twice(lab):
     for qkde in ("qkde-a", "qkde-b"):
         used = pads_used(lab, qkde)
         assert len(used) == len(set(used))
-    lab.wait_for_keys(1000)
+    lab.wait_for_keys(LOW_WATERMARK)
 
 
 def test_a_link_with_a_new_pre_shared_key_makes_blocks_again(lab):
@@ -61,7 +63,7 @@ def test_a_link_with_a_new_pre_shared_key_makes_blocks_again(lab):
     assert report["pad_bits_left"] == 32 * 512
     assert report["secret_bits"] == report["block_bits"] + report["refill_bits"]
     assert 0 < report["epsilon_authentication"] < 1e-25
-    lab.wait_for_keys(1000)
+    lab.wait_for_keys(LOW_WATERMARK)
 
 
 def test_an_unknown_link_is_not_rekeyed(lab):
