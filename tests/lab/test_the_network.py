@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from etsi_qkd_014_client import QKD014Client
 
-from running_lab import CHECKOUT, QKD_LAB, eventually
+from running_lab import CHECKOUT, LOW_WATERMARK, QKD_LAB, eventually
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
