@@ -40,6 +40,7 @@ class Settings:
     more_hosts: tuple[str, ...]
     log_level: str
     worker_count: int
+    detours_file: Path | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -55,7 +56,8 @@ class Settings:
             raise SettingsError("\n".join(problems))
         process, *paths = (environ[name] for name in wanted)
         more_hosts = tuple(environ.get("QKD_ALSO_AT", "").split())
-        return cls(process, *map(Path, paths), more_hosts, level, int(workers))
+        detours = Path(environ["QKD_DETOURS"]) if environ.get("QKD_DETOURS") else None
+        return cls(process, *map(Path, paths), more_hosts, level, int(workers), detours)
 
     @cached_property
     def topology(self) -> Topology:
@@ -67,6 +69,16 @@ class Settings:
             return json.loads(self.addresses_file.read_text())
         except (OSError, ValueError) as error:
             raise SettingsError(f"QKD_ADDRESSES: {self.addresses_file} can't be read: {error}") from error
+
+    @cached_property
+    def detours(self) -> dict[str, dict[str, str]]:
+        """Other addresses to dial than those in the book, in the same form: a test's proxies stand there."""
+        if self.detours_file is None:
+            return {}
+        try:
+            return json.loads(self.detours_file.read_text())
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"QKD_DETOURS: {self.detours_file} can't be read: {error}") from error
 
     @cached_property
     def credentials(self) -> Credentials:
@@ -81,6 +93,10 @@ class Settings:
         return self.credentials.certificate.parent / "trust" / f"{quote(name, safe='')}.pem"
 
     def address(self, process: str, listener: str) -> str:
+        """Where a listener is dialled."""
+        return self.detours.get(process, {}).get(listener) or self._in_book(process, listener)
+
+    def _in_book(self, process: str, listener: str) -> str:
         try:
             return self.addresses[process][listener]
         except KeyError:
@@ -92,7 +108,7 @@ class Settings:
         The very address in the book, so that it is reached from that network alone, and the further names that
         QKD_ALSO_AT gives it (`sae=kme-a.host`): where the host publishes it, or on a second network of its own.
         """
-        name, _, port = self.address(self.process, listener).rpartition(":")
+        name, _, port = self._in_book(self.process, listener).rpartition(":")
         more = [host for where, _, host in (entry.partition("=") for entry in self.more_hosts) if where == listener]
         found: dict[str, None] = {}
         for host in (name, *more):
