@@ -19,12 +19,16 @@ from qkde.bb84.amplification import seed_bit_count, toeplitz_hash
 from qkde.bb84.bits import pack
 from qkde.bb84.cascade import ParityTeller
 from qkde.bb84.cascade_variants import VARIANTS
-from qkde.bb84.errors import Bb84Error, RoundFailed
+from qkde.bb84.decoy_counts import BasisCounts, Intensities
+from qkde.bb84.decoy_statistics import DecoyLength
+from qkde.bb84.errors import Bb84Error, InvalidParameter, RoundFailed
 from qkde.bb84.estimation import error_rate, expected_error_rate
 from qkde.bb84.messages import Message, StartPass, decode, encode
+from qkde.bb84.one_decoy import one_decoy_length
 from qkde.bb84.randomness import KEY_BASIS, TEST_BASIS
 from qkde.bb84.reconciliation import Corrector
 from qkde.bb84.report import RoundReport
+from qkde.bb84.two_decoy import two_decoy_length
 from qkde.bb84.verification import seed_bytes, universal_hash
 from qkde.chance import Chance
 from qkde.ground_truth import EveRecord
@@ -33,11 +37,6 @@ from qkde.link.channel import transmit
 from qkde.link.physics import LinkPhysics
 from qkde.link.source import WeakCoherentPulses
 from qkde.link.theory import expected
-from qkde.rates.counts import BasisCounts, Intensities
-from qkde.rates.decoy_statistics import DecoyLength
-from qkde.rates.errors import InvalidRateInput
-from qkde.rates.one_decoy import one_decoy_length
-from qkde.rates.two_decoy import two_decoy_length
 
 BASIS_NAMES = {KEY_BASIS: "key", TEST_BASIS: "test"}
 
@@ -192,7 +191,7 @@ class DecoyRound:
                 epsilon_secrecy=self._parameters.epsilon_secrecy,
                 correctness_bits=self._parameters.verification_bits,
             )
-        except InvalidRateInput as error:
+        except InvalidParameter as error:
             raise RoundFailed(f"the decoy proof does not hold here: {error}") from error
         whole_bytes = int(self._length.length_bits - self._parameters.security_margin_bits) // 8
         if whole_bytes <= 0:

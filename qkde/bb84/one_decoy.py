@@ -26,8 +26,8 @@ from __future__ import annotations
 
 from math import log2
 
-from qkde.rates.counts import BasisCounts, Intensities, checked_counts
-from qkde.rates.decoy_statistics import (
+from qkde.bb84.decoy_counts import BasisCounts, Intensities, checked_counts
+from qkde.bb84.decoy_statistics import (
     DecoyLength,
     hoeffding_deviation,
     normal_phase_error_bound,
@@ -36,7 +36,8 @@ from qkde.rates.decoy_statistics import (
     single_photon_errors,
     weighted_bounds,
 )
-from qkde.rates.errors import InvalidRateInput, check_open
+from qkde.bb84.errors import InvalidParameter
+from qkde.bb84.ranges import check_open
 
 PROOFS = ("wiesemann", "rusca")
 
@@ -51,15 +52,15 @@ def one_decoy_length(
     correctness_bits: float,
     proof: str = "wiesemann",
 ) -> DecoyLength:
-    """ℓ from the counts of both bases. Raises InvalidRateInput.
+    """ℓ from the counts of both bases. Raises InvalidParameter.
 
     `correctness_bits` is t for a t-bit verification hash, or log2(2/ε_c) for the formula as published.
     """
     checked_counts((key, test), intensities, 2, "the one-decoy proof")
     if intensities.means[1] <= 0:
-        raise InvalidRateInput(f"decoy intensity is {intensities.means[1]:g}: expected above 0")
+        raise InvalidParameter(f"decoy intensity is {intensities.means[1]:g}: expected above 0")
     if proof not in PROOFS:
-        raise InvalidRateInput(f"proof is {proof!r}: expected {' or '.join(PROOFS)}")
+        raise InvalidParameter(f"proof is {proof!r}: expected {' or '.join(PROOFS)}")
     check_open("epsilon_secrecy", epsilon_secrecy, 0, 1)
     published = proof == "rusca"
     epsilon = epsilon_secrecy / (19 if published else 15)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import exp, floor, log, log2, sqrt
 
+from qkde.bb84.decoy_counts import Intensities
 from qkde.bb84.finite_key import binary_entropy
-from qkde.rates.counts import Intensities
 
 
 @dataclass(frozen=True)
