@@ -15,8 +15,8 @@ from qkde.bb84.finite_key import binary_entropy
 
 
 @dataclass(frozen=True)
-class DecoyLength:
-    """ℓ of a decoy proof and where it came from.
+class ProvenLength:
+    """ℓ of a proof and where it came from.
 
     length_bits: before rounding; zero or less means no key. vacuum_events, single_photon_events: lower bounds on the
     clicks in the key basis from pulses with 0 and 1 photons. phase_error_bound: of the single photons, at most 1/2.

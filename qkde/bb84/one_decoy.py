@@ -28,7 +28,7 @@ from math import log2
 
 from qkde.bb84.decoy_counts import BasisCounts, Intensities, checked_counts
 from qkde.bb84.decoy_statistics import (
-    DecoyLength,
+    ProvenLength,
     hoeffding_deviation,
     normal_phase_error_bound,
     secret_part,
@@ -51,7 +51,7 @@ def one_decoy_length(
     epsilon_secrecy: float,
     correctness_bits: float,
     proof: str = "wiesemann",
-) -> DecoyLength:
+) -> ProvenLength:
     """ℓ from the counts of both bases. Raises InvalidParameter.
 
     `correctness_bits` is t for a t-bit verification hash, or log2(2/ε_c) for the formula as published.
@@ -73,7 +73,7 @@ def one_decoy_length(
     errors = single_photon_errors(test.errors, intensities, epsilon)
     bound = bound_phase_errors(errors, test_singles, single_events, epsilon)
     length = vacuum_events + secret_part(single_events, bound) - leak_bits - correctness_bits - proof_bits
-    return DecoyLength(length, vacuum_events, single_events, bound)
+    return ProvenLength(length, vacuum_events, single_events, bound)
 
 
 def _single_photon_events(counts: BasisCounts, intensities: Intensities, epsilon: float) -> float:

@@ -25,7 +25,8 @@ class RoundReport:
     `disclosed_bits` = sample + counted leakage + verification hash. `transcripts_agree` is None while nobody compared.
     `secret_bits` = `refill_bits` (new pads) + `block_bits` (the KME's). `authentication_bits`: pad bits the round used
     up; `pad_bits_left`: this end's balance after it; `epsilon_authentication`: forgery bounds of all tags in the
-    link's life.
+    link's life. `counts`: detections and errors by basis and intensity, see `proofs.RoundCounts`. `provenance`: of a
+    key alone, what its length follows from, see `provenance`.
     """
 
     block_id: str
@@ -58,6 +59,8 @@ class RoundReport:
     elapsed_s: float
     stages: Mapping[str, float]
     parameters: Mapping[str, Any]
+    counts: Mapping[str, Any]
+    provenance: Mapping[str, Any] | None
 
     def to_json(self) -> dict[str, Any]:
         """The report as an object of plain JSON types."""

@@ -24,7 +24,7 @@ from math import log2
 
 from qkde.bb84.decoy_counts import BasisCounts, Intensities, checked_counts
 from qkde.bb84.decoy_statistics import (
-    DecoyLength,
+    ProvenLength,
     normal_phase_error_bound,
     secret_part,
     single_photon_errors,
@@ -42,7 +42,7 @@ def two_decoy_length(
     leak_bits: float,
     epsilon_secrecy: float,
     correctness_bits: float,
-) -> DecoyLength:
+) -> ProvenLength:
     """ℓ from the counts of both bases. Raises InvalidParameter.
 
     `correctness_bits` is t for a t-bit verification hash, or log2(2/ε_c) for the formula as published.
@@ -58,7 +58,7 @@ def two_decoy_length(
     errors = single_photon_errors(test.errors, intensities, epsilon)
     bound = normal_phase_error_bound(errors, test_singles, single_events, epsilon)
     length = vacuum_events + secret_part(single_events, bound) - leak_bits - correctness_bits - 6 * log2(1 / epsilon)
-    return DecoyLength(length, vacuum_events, single_events, bound)
+    return ProvenLength(length, vacuum_events, single_events, bound)
 
 
 def _events(counts: tuple[float, ...], intensities: Intensities, epsilon: float) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import floor, log2
 
 from qkde.bb84.decoy_counts import Intensities
-from qkde.bb84.decoy_statistics import DecoyLength, correctness_bits
+from qkde.bb84.decoy_statistics import ProvenLength, correctness_bits
 from qkde.bb84.errors import InvalidParameter
 from qkde.bb84.finite_key import binary_entropy, phase_error_bound, secret_length
 from qkde.bb84.one_decoy import PROOFS, one_decoy_length
@@ -169,7 +169,7 @@ def _finite_decoys(
     link: ParameterSet,
     assumed: Assumptions,
     intensities: Intensities,
-    length_of: Callable[..., DecoyLength],
+    length_of: Callable[..., ProvenLength],
     **options: str,
 ) -> Prediction:
     channel = Channel.of(link, assumed.detection)
