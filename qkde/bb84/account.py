@@ -22,6 +22,7 @@ from qkde.bb84.sifting import SiftedBits
 class RoundAccount:
     """Counts of one round at one end; Alice and Bob never exchange their accounts, only compare what follows."""
 
+    end: str
     order: StartRound
     clock: Clock
     pads: RoundPads
@@ -135,6 +136,7 @@ class RoundAccount:
         refill_bits = 0 if abort_reason else self.pads.refill_bits
         secret_bits = block_bits + refill_bits
         return RoundReport(
+            end=self.end,
             block_id=self.order.block_id,
             link=self.order.link,
             owner=self.order.owner,

@@ -135,7 +135,7 @@ class Alice:
         return answer
 
     def _start_round(self, message: StartRound) -> RoundStarted:
-        self._account = RoundAccount(message, self._clock, self._pads)
+        self._account = RoundAccount("alice", message, self._clock, self._pads)
         if message.link != self._link:
             raise ProtocolViolation(f"this is link {self._link}, not {message.link}")
         own = self._pads.open()

@@ -70,7 +70,7 @@ class _Bob:
         self._order, self._parameters = order, order.parameters
         self._channel, self._detector, self._randomness = channel, detector, randomness
         self._pads, self._keep = RoundPads(pads, order.link), keep
-        self._account = RoundAccount(order, clock, self._pads)
+        self._account = RoundAccount("bob", order, clock, self._pads)
         self._transcript = Transcript()
 
     def run(self) -> RoundReport:

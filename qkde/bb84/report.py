@@ -18,7 +18,7 @@ class Block:
 
 @dataclass(frozen=True)
 class RoundReport:
-    """A round as one end saw it. Rates are fractions, None where undefined; `*_bits` are counts of bits.
+    """A round as one `end` saw it, alice or bob. Rates are fractions, None where undefined; `*_bits` count bits.
 
     `qber` is over all disclosed and corrected bits and only for people; the security of the key rests on `qber_test`,
     which is compared with the tolerance, and on `phase_error_bound` = tolerance + sampling deviation.
@@ -29,6 +29,7 @@ class RoundReport:
     key alone, what its length follows from, see `provenance`.
     """
 
+    end: str
     block_id: str
     link: str
     owner: str

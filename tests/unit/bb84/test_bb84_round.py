@@ -72,6 +72,7 @@ def test_the_report_of_a_noisy_link_tells_the_noise():
 def test_both_ends_report_the_same_but_for_time():
     both = Round(SimulatedLink(seed=6, depolarizing=0.03), frame_count=2)
     alice, bob = both.alice.to_json(), both.bob.to_json()
+    assert (alice.pop("end"), bob.pop("end")) == ("alice", "bob")
     for report in (alice, bob):
         assert sum(report.pop("stages").values()) <= report.pop("elapsed_s")
     assert alice == bob
