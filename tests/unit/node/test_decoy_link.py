@@ -36,7 +36,8 @@ SOURCE = WeakCoherentPulses(
 
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory):
-    ends = TwoQkdes(tmp_path_factory.mktemp("honest"), parameters_of(qber_tolerance=0.08, pulses_per_frame=800_000), NOISY)
+    parameters = parameters_of(qber_tolerance=0.08, pulses_per_frame=800_000)
+    ends = TwoQkdes(tmp_path_factory.mktemp("honest"), parameters, NOISY)
     return ends, ends.run()
 
 
