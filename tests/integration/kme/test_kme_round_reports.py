@@ -1,4 +1,4 @@
-"""A round's report at the KME that ordered it: kept as it came, with its provenance, and given to an operator by block."""
+"""A round's report at the KME that ordered it: kept as it came, with its provenance, and found by its block."""
 
 from __future__ import annotations
 
