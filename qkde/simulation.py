@@ -16,14 +16,11 @@ import numpy as np
 from qkde.bb84.alice import Alice
 from qkde.bb84.bits import pack
 from qkde.bb84.bob import run_bob
-from qkde.bb84.errors import RoundFailed
 from qkde.bb84.estimation import error_rate
-from qkde.bb84.finite_key import binary_entropy
 from qkde.bb84.intensities import PulseIntensities, counts_of
 from qkde.bb84.messages import Message, StartRound, decode, encode
 from qkde.bb84.pads import MemoryPads, pre_shared_key
 from qkde.bb84.parameters import MAX_PULSES_PER_FRAME, MAX_PULSES_PER_ROUND, RoundParameters
-from qkde.bb84.proofs import RoundCounts, proven_length
 from qkde.bb84.randomness import KEY_BASIS, TEST_BASIS
 from qkde.bb84.report import RoundReport
 from qkde.chance import Chance
@@ -112,22 +109,10 @@ def simulate(
         link.eve,
         secret_bits=report.secret_bits,
         public_bits=report.leak_alice + parameters.verification_bits,
-        proof_allowance_bits=_proof_allowance_bits(parameters, report),
+        proof_allowance_bits=report.proof_allowance_bits,
     )
     intensities = _intensities(physics, source, link.counted) if isinstance(source, WeakCoherentPulses) else ()
     return RoundResult(report, truth, physics, source, mode, seed, intensities)
-
-
-def _proof_allowance_bits(parameters: RoundParameters, report: RoundReport) -> float | None:
-    """What the proof takes off the key for Eve: of single photons n·h(φ), with decoys all but theirs 1 − h(φ)."""
-    if report.phase_error_bound is None:
-        return None
-    counts = RoundCounts(**report.counts)
-    try:
-        single = proven_length(parameters, counts, 0).single_photon_events
-    except RoundFailed:
-        return None
-    return counts.key_bits - single * (1 - binary_entropy(report.phase_error_bound))
 
 
 def _intensities(

@@ -227,8 +227,8 @@ def _check_shape(value: Any, shape: Any, where: str) -> None:
         for number in value:
             _check_shape(number, int, where)
     elif shape is int:
-        if type(value) is not int or value < 0:
-            raise MalformedRecord(f"{where}: expected an integer of 0 or more, not {value!r}")
+        if type(value) is not int or not 0 <= value < 2**53:
+            raise MalformedRecord(f"{where}: expected an integer of 0 or more, below 2^53, not {value!r:.40}")
     elif shape is float:
         if type(value) not in (int, float) or not 0 <= value <= 1:
             raise MalformedRecord(f"{where}: expected a number from 0 to 1, not {value!r}")
