@@ -13,7 +13,7 @@ from qkde.bb84.intensities import counts_of
 from qkde.bb84.messages import StartRound
 from qkde.bb84.pads import RoundPads
 from qkde.bb84.ports import Clock
-from qkde.bb84.proofs import RoundCounts, leak_bits, proven_length, secret_bits
+from qkde.bb84.proofs import RoundCounts, amplified_bits, leak_bits, proven_length
 from qkde.bb84.provenance import record_of
 from qkde.bb84.report import RoundReport
 from qkde.bb84.sifting import SiftedBits
@@ -106,7 +106,7 @@ class RoundAccount:
         """The length both ends must come to, a multiple of 8; RoundFailed when nothing is left."""
         chosen, leaked = self.order.parameters, self.leaks[-1]
         proven = proven_length(chosen, self.counts, leaked)
-        length = secret_bits(chosen, proven)
+        length = amplified_bits(chosen, proven)
         if not length:
             single = f", {proven.single_photon_events:.0f} key bits from single photons" if chosen.intensities else ""
             raise RoundFailed(

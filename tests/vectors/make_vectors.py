@@ -25,7 +25,7 @@ from qkde.bb84.messages import (
 from qkde.bb84.pads import PadOffer, refill_of
 from qkde.bb84.parameters import RoundParameters
 from qkde.bb84.parity_tree import half_frame_mask, shuffled_order
-from qkde.bb84.proofs import RoundCounts, leak_bits, proven_length, secret_bits
+from qkde.bb84.proofs import RoundCounts, amplified_bits, leak_bits, proven_length
 from qkde.bb84.provenance import record_of
 from qkde.bb84.reconciliation import Corrector
 from qkde.bb84.sifting import sift
@@ -165,7 +165,7 @@ def provenance():
         counts = RoundCounts(*(tuple(one[i] for one in basis) for i in (0, 1) for basis in (key, test)))
         parities = round(1.18 * counts.key_bits * binary_entropy(0.01))
         leaks = leak_bits(parameters, parities, counts)
-        length = secret_bits(parameters, proven_length(parameters, counts, leaks[-1]))
+        length = amplified_bits(parameters, proven_length(parameters, counts, leaks[-1]))
         agreed = PadOffer("0011223344556677", 4, 35)
         round_ = SimpleNamespace(
             order=StartRound("00000000-0000-4000-8000-000000000001", "a-b", "kme-a", parameters), counts=counts,
