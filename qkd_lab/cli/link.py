@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -9,7 +10,12 @@ import click
 from qkd_lab.lab_folder import LabError, LabFolder
 from qkd_lab.operator_calls import Operator
 from qkd_lab.pki.secrets import renew_pre_shared_key
+from qkd_lab.topology import Source
+from qkd_lab.topology_fields import PROTOCOL, SOURCE
 
+# What both QKDEs of a link must agree on before a round: in the topology alone.
+AGREED = tuple(dict.fromkeys((*SOURCE, *PROTOCOL)))
+SINGLE_PHOTONS = Source(source="single-photon")
 COUNTERS = ("link", "frames_measured", "pulses_measured", "pulses_per_second")
 
 
@@ -24,7 +30,24 @@ def show(name: str | None) -> None:
     """Show one link, or all."""
     operator = Operator(LabFolder.here())
     for known in [_known(operator, name)] if name else [link.name for link in operator.topology.links]:
-        _print(operator.call(f"qlink-{known}", "GET", "/v1/physics"))
+        _print(operator.call(f"qlink-{known}", "GET", "/v1/physics"), operator.topology.link(known).source)
+
+
+def _refuse_agreed(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        where = "source" if param.name in SOURCE else "protocol"
+        raise click.UsageError(
+            f"{param.opts[0]}: both QKDEs of a link must agree on {param.name}, so it can't be changed while they run: "
+            f"give it under [links.{where}] in the topology of a new lab"
+        )
+
+
+def _without_what_is_agreed(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that are known, to say why they are none."""
+    for name in AGREED:
+        option = f"--{name.replace('_', '-')}"
+        command = click.option(option, hidden=True, expose_value=False, callback=_refuse_agreed)(command)
+    return command
 
 
 @link.command("set")
@@ -41,13 +64,19 @@ def show(name: str | None) -> None:
 @click.option("--afterpulse-probability", type=float, help="That a click is followed by one without light.")
 @click.option("--repetition-rate-hz", type=float, help="Pulses per simulated second.")
 @click.option("--eve", help="none, or intercept-resend:FRACTION, which adds a quarter of FRACTION to the QBER.")
+@_without_what_is_agreed
 def set_(name: str, **settings: Any) -> None:
-    """Change a link from its next round on."""
+    """Change a link's physics from its next round on.
+
+    Source and protocol (intensities, bases, tolerance) are not among them: the two QKDEs must agree on these, so they
+    are set in the topology.
+    """
     wanted = {key: value for key, value in settings.items() if value is not None}
     if not wanted:
         raise click.UsageError("nothing to set: give --loss-db, --depolarizing, --eve or another")
     operator = Operator(LabFolder.here())
-    _print(operator.call(f"qlink-{_known(operator, name)}", "PATCH", "/v1/physics", wanted))
+    changed = operator.call(f"qlink-{_known(operator, name)}", "PATCH", "/v1/physics", wanted)
+    _print(changed, operator.topology.link(name).source)
 
 
 @link.command()
@@ -72,10 +101,11 @@ def _known(operator: Operator, name: str) -> str:
     return name
 
 
-def _print(physics: dict[str, Any]) -> None:
+def _print(physics: dict[str, Any], source: Source = SINGLE_PHOTONS) -> None:
+    agreed = ", ".join(f"{name} {value}" for name, value in (source.given or SINGLE_PHOTONS.given).items())
     speed = physics.get("pulses_per_second")
     measured = f"{physics.get('pulses_measured', 0):,} pulses measured"
     if speed:
         measured += f", {speed:,.0f} pulses/s by Aer alone"
     settings = ", ".join(f"{name} {value}" for name, value in physics.items() if name not in COUNTERS)
-    click.echo(f"{physics['link']}: {settings}; {measured}")
+    click.echo(f"{physics['link']}: {settings}; source: {agreed}; {measured}")

@@ -10,13 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import exp, floor, log, log2, sqrt
 
+from qkde.bb84.decoy_counts import Intensities
 from qkde.bb84.finite_key import binary_entropy
-from qkde.rates.counts import Intensities
 
 
 @dataclass(frozen=True)
-class DecoyLength:
-    """ℓ of a decoy proof and where it came from.
+class ProvenLength:
+    """ℓ of a proof and where it came from.
 
     length_bits: before rounding; zero or less means no key. vacuum_events, single_photon_events: lower bounds on the
     clicks in the key basis from pulses with 0 and 1 photons. phase_error_bound: of the single photons, at most 1/2.
@@ -26,6 +26,11 @@ class DecoyLength:
     vacuum_events: float
     single_photon_events: float
     phase_error_bound: float
+
+    @property
+    def unknown_bits(self) -> float:
+        """Bits of the sifted key that Eve has nothing of by the quantum channel: s0 + s1·[1 − h(φ)]."""
+        return self.vacuum_events + secret_part(self.single_photon_events, self.phase_error_bound)
 
     @property
     def secret_bits(self) -> int:
