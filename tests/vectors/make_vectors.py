@@ -7,11 +7,11 @@ import numpy as np
 
 from qkde.bb84.amplification import seed_bit_count, toeplitz_hash
 from qkde.bb84.authentication import SECRET_BYTES, forgery_bound, tag
+from qkde.bb84.bit_orders import HalfFrame, ShuffledOrder
 from qkde.bb84.bits import pack
 from qkde.bb84.cascade import SEED_BYTES, ParityTeller
 from qkde.bb84.cascade_variants import VARIANTS
 from qkde.bb84.messages import AnnounceDetections, AnnounceMatches, FramePrepared, PrepareFrame, StartPass, encode
-from qkde.bb84.parity_tree import half_frame_mask, shuffled_order
 from qkde.bb84.reconciliation import Corrector
 from qkde.bb84.sifting import sift
 from qkde.bb84.transcript import Transcript
@@ -58,8 +58,8 @@ def cascade():
         {
             "size": size,
             "seed_hex": seed.hex(),
-            "order": shuffled_order(size, seed).tolist(),
-            "half_frame": text(half_frame_mask(size, seed)),
+            "order": ShuffledOrder(size, seed).positions(np.arange(size)).tolist(),
+            "half_frame": text(np.isin(np.arange(size), HalfFrame(size, seed).members)),
         }
         for size, seed in zip((1, 13, 40), seeds, strict=True)
     ]
