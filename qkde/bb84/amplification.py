@@ -5,7 +5,7 @@ T[i, j] = seed[i − j + n − 1] with n bits in and ℓ out: the family is 2-un
 
 The matrix is cut into square blocks, each a Toeplitz matrix of its own; those of one diagonal are the same. So the
 spectra of the input and of the diagonals are transformed once, and what is added up is products of spectra. It takes
-as many operations as one transform of everything, but works in the processor's cache, and with a fifth of the memory.
+as many operations as one transform of everything, but works in the processor's cache, and with a third of the memory.
 """
 
 import numpy as np

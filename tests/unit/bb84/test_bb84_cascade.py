@@ -205,7 +205,7 @@ def test_all_block_parities_are_those_of_the_blocks(size, data):
     ("variant", "sizes"),
     [
         ("original", {0.01: (73, 146, 292, 584), 0.05: (15, 30, 60, 120), 0.10: (8, 16, 32, 64)}),
-        ("efficient", {0.01: (128, 512, 4096), 0.02: (64, 512, 4096), 0.05: (16, 256, 4096)}),
+        ("efficient", {0.01: (128, 512, 4096), 0.02: (64, 256, 4096), 0.05: (16, 256, 4096)}),
     ],
 )
 def test_block_sizes_are_those_of_the_papers(variant, sizes):
