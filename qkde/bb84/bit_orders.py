@@ -77,8 +77,9 @@ class ShuffledOrder:
     def _walk(self, numbers: np.ndarray, step: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         numbers = step(numbers.astype(np.uint32))
         beyond = np.flatnonzero(numbers >= self._size)
-        if len(beyond):
-            numbers[beyond] = self._walk(numbers[beyond], step)
+        while len(beyond):
+            numbers[beyond] = again = step(numbers[beyond])
+            beyond = beyond[again >= self._size]
         return numbers.astype(np.int64)
 
 
