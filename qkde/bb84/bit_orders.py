@@ -46,9 +46,10 @@ class ShuffledOrder:
         for begin in range(0, self._size, _CHUNK):
             numbers = self._forward(np.arange(begin, min(begin + _CHUNK, self._size), dtype=np.uint32))
             arranged[begin : begin + _CHUNK] = bits.take(numbers, mode="clip")
-        clipped = self._backward(np.arange(self._size, self._domain, dtype=np.uint32))
-        clipped = clipped[clipped < self._size]
-        arranged[clipped] = bits[self.positions(clipped)]
+        for begin in range(self._size, self._domain, _CHUNK):  # what was clipped comes from here, going backward
+            places = self._backward(np.arange(begin, min(begin + _CHUNK, self._domain), dtype=np.uint32))
+            places = places[places < self._size]
+            arranged[places] = bits[self.positions(places)]
         return arranged
 
     def positions(self, places: np.ndarray) -> np.ndarray:
