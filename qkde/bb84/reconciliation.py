@@ -9,13 +9,15 @@ from collections.abc import Callable
 
 import numpy as np
 
+from qkde.bb84.bit_orders import FrameOrder, HalfFrame, ShuffledOrder
 from qkde.bb84.bits import unpack
-from qkde.bb84.cascade import SEED_BYTES
-from qkde.bb84.cascade_variants import CascadeVariant
+from qkde.bb84.cascade import SEED_BYTES, frame_order
+from qkde.bb84.cascade_variants import CascadeVariant, count_blocks
 from qkde.bb84.errors import ProtocolViolation, RoundFailed
 from qkde.bb84.messages import AskParities, Message, Parities, StartPass
-from qkde.bb84.parity_tree import PassParities, half_frame_mask, masked_parity, shuffled_order
+from qkde.bb84.parity_tree import PassParities
 
+_KNOWN = 2  # beside a parity of 0 or 1: Alice has told it
 _MAX_FLIPS = 2  # a bit flipped wrongly and back again; with honest parities no bit is flipped twice
 
 
@@ -50,8 +52,8 @@ class Corrector:
 
         Raises RoundFailed when more parities are disclosed than there are bits, or when parities contradict each other.
         """
-        for pass_index in range(len(self._variant.block_sizes)):
-            self._open_pass(self._variant.block_count(pass_index, len(self._bits), qber))
+        for block_size in self._variant.block_sizes(qber):
+            self._open_pass(count_blocks(len(self._bits), block_size))
             self._correct_all()
         even_in_a_row = 0
         while even_in_a_row < self._variant.closing_passes:
@@ -60,7 +62,7 @@ class Corrector:
 
     def _open_pass(self, block_count: int) -> None:
         message = self._start_pass(block_count, half_frame=False)
-        order = None if message.pass_index == 0 else shuffled_order(len(self._bits), message.seed)
+        order = frame_order(message, len(self._bits))
         tree = _Tree(self._bits, order, message, self._variant.sub_block_reuse)
         tree.learn_blocks(self._parities(message, block_count))
         self._trees.append(tree)
@@ -68,13 +70,14 @@ class Corrector:
     def _close_on_half_frame(self) -> bool:
         """Compare a random half; True when it was odd (one error in it, and what that uncovers, is then corrected)."""
         message = self._start_pass(1, half_frame=True)
-        mask = half_frame_mask(len(self._bits), message.seed)
+        half = HalfFrame(len(self._bits), message.seed)
         alice = self._parities(message, 1)
-        if alice[0] == masked_parity(self._bits, mask):
+        if alice[0] == half.parity(self._bits):
             return False
-        tree = _Tree(self._bits, np.flatnonzero(mask), message, reuse=False)
+        members = half.members
+        tree = _Tree(self._bits[members], FrameOrder(), message, reuse=False)
         tree.learn_blocks(alice)
-        self._flip(self._bisect(tree, tree.take_odd_nodes()))
+        self._flip(members[self._bisect(tree, tree.take_odd_nodes())])
         self._correct_all()
         return True
 
@@ -84,27 +87,39 @@ class Corrector:
             for tree in self._trees:
                 odd = tree.take_odd_nodes()
                 if len(odd):
-                    self._flip(self._bisect(tree, odd))
+                    self._flip(tree.order.positions(self._bisect(tree, odd)))
                     break
             else:
                 return
 
     def _bisect(self, tree: "_Tree", nodes: np.ndarray) -> np.ndarray:
-        """Go down from odd nodes that do not overlap to one wrong bit in each; returns their places in the frame."""
+        """Go down from odd nodes that do not overlap to one wrong bit in each; returns their places in the pass."""
+        begin, end = tree.intervals(nodes)
+        in_front = tree.parities_in_front(begin)
         found = []
-        while len(nodes):
-            begin, end = tree.intervals(nodes)
+        while True:
             single = end - begin == 1
-            found.append(begin[single])
-            nodes = nodes[~single]
+            if single.any():
+                found.append(begin[single])
+                nodes, begin, end, in_front = (column[~single] for column in (nodes, begin, end, in_front))
+            if not len(nodes):
+                return np.concatenate(found)
             left = nodes - ((nodes & -nodes) >> 1)
-            unknown = ~tree.known[left]
-            if unknown.any():
-                asked = left[unknown]
-                message = AskParities(tree.pass_index, asked.astype("<u4").tobytes())
-                tree.learn_halves(asked, nodes[unknown], self._parities(message, len(asked)))
-            nodes = np.where(tree.odd(left), left, 2 * nodes - left)
-        return tree.frame_positions(np.concatenate(found))
+            middle = tree.first_bits(nodes >> 1)
+            in_front_of_middle = tree.parities_in_front(middle)
+            odd_left = in_front ^ in_front_of_middle != self._alices_parities(tree, nodes, left)
+            nodes = np.where(odd_left, left, 2 * nodes - left)
+            begin, end = np.where(odd_left, begin, middle), np.where(odd_left, middle, end)
+            in_front = np.where(odd_left, in_front, in_front_of_middle)
+
+    def _alices_parities(self, tree: "_Tree", nodes: np.ndarray, left: np.ndarray) -> np.ndarray:
+        """Of the left halves of known nodes; she is asked for those that are not known yet."""
+        unknown = ~tree.known(left)
+        if unknown.any():
+            asked = left[unknown]
+            message = AskParities(tree.pass_index, asked.astype("<u4").tobytes())
+            tree.learn_halves(asked, nodes[unknown], self._parities(message, len(asked)))
+        return tree.alices(left)
 
     def _flip(self, positions: np.ndarray) -> None:
         self._bits[positions] ^= 1
@@ -133,51 +148,52 @@ class Corrector:
 class _Tree(PassParities):
     """Bob's view of one pass: which nodes' parities Alice has told, and where he has flipped bits since then."""
 
-    def __init__(self, bits: np.ndarray, order: np.ndarray | None, message: StartPass, reuse: bool) -> None:
-        super().__init__(bits if order is None else bits[order], message.block_count)
-        self.pass_index = message.pass_index
-        self.known = np.zeros(2 * self.leaf_count, bool)
-        self._alice = np.empty(2 * self.leaf_count, np.uint8)  # her parities of the known nodes
-        self._order = order
-        self._places = None  # of each bit of the frame in this pass; made when first needed
+    def __init__(self, bits: np.ndarray, order: FrameOrder | ShuffledOrder, message: StartPass, reuse: bool) -> None:
+        super().__init__(order.arranged(bits), message.block_count)
+        self.pass_index, self.order = message.pass_index, order
+        self._told = np.zeros(2 * self.leaf_count, np.uint8)  # per node 0, or _KNOWN with Alice's parity
         self._reuse = reuse
         self._flipped = np.zeros(0, np.int64)  # places, sorted
         self._touched: list[np.ndarray] = []
 
     def learn_blocks(self, alice: np.ndarray) -> None:
-        self._learn(self.blocks, alice)
+        self._told[1 << self.height :: 2 << self.height] = alice | _KNOWN
         self._touched.append(self.blocks)
 
     def learn_halves(self, left: np.ndarray, whole: np.ndarray, alice: np.ndarray) -> None:
         """`alice`: her parities of the left halves of known nodes; those of the right halves follow."""
-        self._learn(left, alice)
-        self._learn(2 * whole - left, alice ^ self._alice[whole])
+        self._told[left] = alice | _KNOWN
+        self._told[2 * whole - left] = alice ^ self._told[whole]
 
-    def _learn(self, nodes: np.ndarray, alice: np.ndarray) -> None:
-        self.known[nodes] = True
-        self._alice[nodes] = alice
+    def known(self, nodes: np.ndarray) -> np.ndarray:
+        return self._told[nodes] != 0
 
-    def odd(self, nodes: np.ndarray) -> np.ndarray:
-        """True where Bob's parity of a known node differs from Alice's now."""
-        begin, end = self.intervals(nodes)
-        parities = self._prefix[begin] ^ self._prefix[end] ^ self._alice[nodes]
+    def alices(self, nodes: np.ndarray) -> np.ndarray:
+        """Her parities of known nodes."""
+        return self._told[nodes] & 1
+
+    def parities_in_front(self, places: np.ndarray) -> np.ndarray:
+        """Bob's parities now of all bits in front of places."""
+        parities = self._prefix[places]
         if len(self._flipped):
-            flips = np.searchsorted(self._flipped, end) - np.searchsorted(self._flipped, begin)
-            parities ^= (flips & 1).astype(np.uint8)
-        return parities.astype(bool)
+            parities ^= (np.searchsorted(self._flipped, places) & 1).astype(np.uint8)
+        return parities
 
     def take_odd_nodes(self) -> np.ndarray:
-        """Odd nodes among those touched since the last call. They do not overlap: the tree did not grow in between."""
+        """Of the nodes touched since the last call those where Bob's parity differs from Alice's now. They do not
+        overlap: the tree did not grow in between.
+        """
         if not self._touched:
             return np.zeros(0, np.int64)
         nodes = np.sort(np.concatenate(self._touched))  # np.unique hashes, which takes four times as long
         self._touched.clear()
         nodes = nodes[np.diff(nodes, prepend=0) != 0]
-        return nodes[self.odd(nodes)]
+        begin, end = self.intervals(nodes)
+        return nodes[self.parities_in_front(begin) ^ self.parities_in_front(end) != self.alices(nodes)]
 
     def note_flips(self, positions: np.ndarray) -> None:
         """Bits of the frame were flipped: in this pass too a known node above each of them changes sides."""
-        places = np.sort(self._pass_places(positions))
+        places = np.sort(self.order.places(positions))
         self._flipped = np.insert(self._flipped, np.searchsorted(self._flipped, places), places)
         leaves = self.leaf_nodes(places)
         self._touched.append(self._smallest_known(leaves) if self._reuse else self._ancestors(leaves, self.height))
@@ -186,21 +202,10 @@ class _Tree(PassParities):
         nodes = self._ancestors(leaves, self.height)
         for level in range(self.height - 1, -1, -1):
             lower = self._ancestors(leaves, level)
-            nodes = np.where(self.known[lower], lower, nodes)
+            nodes = np.where(self.known(lower), lower, nodes)
         return nodes
 
     @staticmethod
     def _ancestors(leaves: np.ndarray, level: int) -> np.ndarray:
         """The nodes of 2^level leaves above the given leaves."""
         return (leaves >> (level + 1) << (level + 1)) | (1 << level)
-
-    def frame_positions(self, places: np.ndarray) -> np.ndarray:
-        return places if self._order is None else self._order[places]
-
-    def _pass_places(self, positions: np.ndarray) -> np.ndarray:
-        if self._order is None:
-            return positions
-        if self._places is None:
-            self._places = np.empty(len(self._order), np.int32)
-            self._places[self._order] = np.arange(len(self._order), dtype=np.int32)
-        return self._places[positions].astype(np.int64)

@@ -8,6 +8,7 @@ import numpy as np
 
 from qkde.bb84.amplification import seed_bit_count, toeplitz_hash
 from qkde.bb84.authentication import SECRET_BYTES, forgery_bound, tag
+from qkde.bb84.bit_orders import HalfFrame, ShuffledOrder
 from qkde.bb84.bits import pack
 from qkde.bb84.cascade import SEED_BYTES, ParityTeller
 from qkde.bb84.cascade_variants import VARIANTS
@@ -24,7 +25,6 @@ from qkde.bb84.messages import (
 )
 from qkde.bb84.pads import PadOffer, refill_of
 from qkde.bb84.parameters import RoundParameters
-from qkde.bb84.parity_tree import half_frame_mask, shuffled_order
 from qkde.bb84.proofs import RoundCounts, amplified_bits, leak_bits, proven_length
 from qkde.bb84.provenance import record_of
 from qkde.bb84.reconciliation import Corrector
@@ -82,8 +82,8 @@ def cascade():
         {
             "size": size,
             "seed_hex": seed.hex(),
-            "order": shuffled_order(size, seed).tolist(),
-            "half_frame": text(half_frame_mask(size, seed)),
+            "order": ShuffledOrder(size, seed).positions(np.arange(size)).tolist(),
+            "half_frame": text(np.isin(np.arange(size), HalfFrame(size, seed).members)),
         }
         for size, seed in zip((1, 13, 40), seeds, strict=True)
     ]

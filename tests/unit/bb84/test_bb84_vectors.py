@@ -10,6 +10,7 @@ import pytest
 
 from qkde.bb84.amplification import toeplitz_hash
 from qkde.bb84.authentication import forgery_bound, tag
+from qkde.bb84.bit_orders import HalfFrame, ShuffledOrder
 from qkde.bb84.bits import pack
 from qkde.bb84.cascade import ParityTeller
 from qkde.bb84.cascade_variants import VARIANTS
@@ -17,7 +18,6 @@ from qkde.bb84.errors import RoundFailed
 from qkde.bb84.intensities import counts_of, pack_choices, unpack_choices
 from qkde.bb84.messages import AnnounceDetections, AnnounceMatches, StartPass, decode, encode
 from qkde.bb84.pads import MemoryPads, PadOffer, RoundPads, pre_shared_key
-from qkde.bb84.parity_tree import half_frame_mask, shuffled_order
 from qkde.bb84.provenance import check, record_digest
 from qkde.bb84.reconciliation import Corrector
 from qkde.bb84.sifting import sift
@@ -64,8 +64,8 @@ def test_sifting(case):
 @pytest.mark.parametrize("case", load("cascade")["orders"], ids=lambda case: f"{case['size']} bits")
 def test_bit_orders_and_half_frames(case):
     seed = unhex(case["seed_hex"])
-    assert shuffled_order(case["size"], seed).tolist() == case["order"]
-    assert half_frame_mask(case["size"], seed).tolist() == bits(case["half_frame"]).tolist()
+    assert ShuffledOrder(case["size"], seed).positions(np.arange(case["size"])).tolist() == case["order"]
+    assert HalfFrame(case["size"], seed).members.tolist() == np.flatnonzero(bits(case["half_frame"])).tolist()
 
 
 @pytest.mark.parametrize("run", load("cascade")["runs"], ids=lambda run: run["variant"])
@@ -96,9 +96,11 @@ def test_the_parities_are_those_of_the_intervals_that_the_readme_defines(run):
     alice, passes = bits(run["alice"]), {}
     for question, answer in ((decode(unhex(q)), decode(unhex(a))) for q, a in run["exchanges_hex"]):
         if isinstance(question, StartPass):
-            order = np.arange(len(alice)) if question.pass_index == 0 else shuffled_order(len(alice), question.seed)
+            order = np.arange(len(alice))
+            if question.pass_index:
+                order = ShuffledOrder(len(alice), question.seed).positions(order)
             if question.half_frame:
-                order = np.flatnonzero(half_frame_mask(len(alice), question.seed))
+                order = HalfFrame(len(alice), question.seed).members
             height = 0
             while question.block_count << height < len(order):
                 height += 1
