@@ -11,9 +11,15 @@ from werkzeug.routing import Rule
 from kme import etsi014
 from kme.delivery import Delivery
 from kme.errors import BadRequest
+from kme.etsi014_schemas import KEY_CONTAINER, KEY_ID, KEY_IDS, KEY_REQUEST, NUMBER, SAE_ID, SIZE, STATUS
 from kme.limits import check_sae_id, is_sae_id
+from kme.web.documented import Parameter, documented
 from kme.web.errors import answer_errors
+from kme.web.openapi import documents
 from mutual_tls.app import answer, listener_app
+
+_SLAVE = {"slave": Parameter("slave_SAE_ID", SAE_ID)}
+_MASTER = {"master": Parameter("master_SAE_ID", SAE_ID)}
 
 
 def sae_app(delivery: Delivery) -> Flask:
@@ -22,6 +28,7 @@ def sae_app(delivery: Delivery) -> Flask:
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
     app.register_blueprint(_keys(delivery), url_prefix="/api/v1/keys")
+    app.register_blueprint(documents(), url_prefix="/api/v1")
     app.wsgi_app = _RawPath(app.wsgi_app)  # type: ignore[method-assign]
     return answer_errors(app)
 
@@ -30,11 +37,20 @@ def _keys(delivery: Delivery) -> Blueprint:
     keys = Blueprint("keys", __name__)
 
     @keys.get("/<slave>/status")
+    @documented("GET", "Status of the keys that the caller, a master, shares with a slave", path=_SLAVE, gives=STATUS)
     def status(slave: str) -> Response:
         _read_and_ignore_body()
         return answer(etsi014.status_json(delivery.status(g.caller.id, _sae_id(slave))))
 
     @keys.route("/<slave>/enc_keys", methods=["GET", "POST"])
+    @documented("POST", "New keys, for the caller as master", path=_SLAVE, body=KEY_REQUEST, gives=KEY_CONTAINER)
+    @documented(
+        "GET",
+        "The same with `number` and `size` alone",
+        path=_SLAVE,
+        query=[Parameter("number", NUMBER), Parameter("size", SIZE)],
+        gives=KEY_CONTAINER,
+    )
     def enc_keys(slave: str) -> Response:
         if request.method == "POST":
             wanted = etsi014.key_request(request.get_data())
@@ -44,6 +60,22 @@ def _keys(delivery: Delivery) -> Blueprint:
         return answer(etsi014.container_json(delivery.enc_keys(g.caller.id, _sae_id(slave), wanted)))
 
     @keys.route("/<master>/dec_keys", methods=["GET", "POST"])
+    @documented(
+        "POST",
+        "The keys of these ids, for the caller as slave",
+        "All of them, each for the only time; or, where one can't be delivered, none.",
+        path=_MASTER,
+        body=KEY_IDS,
+        body_required=True,
+        gives=KEY_CONTAINER,
+    )
+    @documented(
+        "GET",
+        "The same for one key",
+        path=_MASTER,
+        query=[Parameter("key_ID", KEY_ID, required=True)],
+        gives=KEY_CONTAINER,
+    )
     def dec_keys(master: str) -> Response:
         if request.method == "POST":
             key_ids = etsi014.key_ids(request.get_data())
