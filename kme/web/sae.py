@@ -126,5 +126,7 @@ class _RawPath:
             segments = (quote(unquote_to_bytes(segment), safe="") for segment in path.split("/"))
         else:  # a server that does not tell: then `/` in an id can't be told from a separator, the rest can
             segments = (quote(segment.encode("latin-1"), safe="") for segment in environ["PATH_INFO"].split("/"))
-        environ["PATH_INFO"] = "/".join(segments)
+        path = "/".join(segments)
+        # Werkzeug drops slashes at the start, and would take `//api` for `/api`. No segment of ours is a slash.
+        environ["PATH_INFO"] = f"/%2F{path}" if path.startswith("//") else path
         return self._wsgi_app(environ, start_response)
