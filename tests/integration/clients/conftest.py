@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from two_kmes import TOPOLOGY, Kmes, empty_database, empty_redis, free_port, process, wait_for
 
 from qkd_lab import addresses
 from qkd_lab.lab_folder import LabFolder
+
+from two_kmes import TOPOLOGY, Kmes, empty_database, empty_redis, free_port, process, wait_for
 
 
 @pytest.fixture(scope="module")

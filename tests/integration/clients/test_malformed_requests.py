@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+
+from qkd_lab.pki.store import Pki
+
 from malformed_requests import (
     A_KEY,
     Malformed,
@@ -19,8 +22,6 @@ from malformed_requests import (
     status_requests,
 )
 from two_kmes import Kmes
-
-from qkd_lab.pki.store import Pki
 
 # By method: who calls which KME, and what.
 METHODS = {

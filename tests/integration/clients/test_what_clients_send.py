@@ -13,6 +13,7 @@ import re
 import subprocess
 
 import pytest
+
 from two_kmes import MAX_KEYS_PER_REQUEST, STRANGE, Answer, Kmes
 
 ENC = "/api/v1/keys/sae-b/enc_keys"

@@ -124,6 +124,11 @@ class Kmes:
             wanted = {"number": number, "size": size}
             return master.post(f"{self.url('kme-a')}/api/v1/keys/sae-b/enc_keys", json=wanted).json()["keys"]
 
+    def stored_key_count(self) -> int:
+        """Keys that sae-a can take for sae-b."""
+        with self.session("sae-a") as master:
+            return master.get(f"{self.url('kme-a')}/api/v1/keys/sae-b/status").json()["stored_key_count"]
+
     def session(self, holder: str) -> requests.Session:
         session = requests.Session()
         session.trust_env = False
