@@ -47,8 +47,8 @@ class Setting:
             return "true or false"
         if self.kind is str:
             return "a text"
-        what = "an integer" if self.kind is int else "a number"
-        return f"{what} from {self.least:,g} to {self.most:,g}".replace(",", "")
+        least, most = (int(bound) if bound == int(bound) else bound for bound in (self.least, self.most))
+        return f"{'an integer' if self.kind is int else 'a number'} from {least} to {most}"
 
     def fits(self, value: Any) -> bool:
         """Whether a value is of the kind and in the range. A boolean is no number; an integer is a number too."""
@@ -64,7 +64,7 @@ class Setting:
         if self.kind is bool:
             return {"true": True, "false": False}.get(text.lower(), text)
         if self.kind is str:
-            return text.upper() if self.choices and text.upper() in self.choices else text
+            return next((choice for choice in self.choices if choice.lower() == text.lower()), text)
         form = r"[+-]?[0-9]{1,18}" if self.kind is int else r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?"
         return self.kind(text) if re.fullmatch(form, text) else text
 
@@ -96,11 +96,25 @@ ENVIRONMENT = (
         f"{SERVICES}, {COMMAND}",
         choices=("DEBUG", "INFO", "WARNING", "ERROR"),
     ),
-    Setting("QKD_LAB_SERVERS", str, "", "`wheels`: the system's database servers are not looked for.", COMMAND),
+    Setting(
+        "QKD_LAB_SERVERS",
+        str,
+        "",
+        "`wheels`: the system's database servers are not looked for.",
+        COMMAND,
+        choices=("wheels",),
+    ),
     Setting("QKD_LAB_SERVICES", str, "", "Another package of entry modules than the lab's own.", COMMAND),
-    Setting("QKD_LAB_STORES", str, "embedded", "`containers`: integration tests run their stores in them.", TESTS),
-    Setting("QKD_LAB_DOCKER", str, "", "`required`: tests without a Docker engine fail.", TESTS),
-    Setting("QKD_LAB_KEEP", str, "", "`1`: images that the tests built are kept.", TESTS),
+    Setting(
+        "QKD_LAB_STORES",
+        str,
+        "embedded",
+        "What the stores of integration tests run in.",
+        TESTS,
+        choices=("embedded", "containers"),
+    ),
+    Setting("QKD_LAB_DOCKER", str, "", "`required`: tests without a Docker engine fail.", TESTS, choices=("required",)),
+    Setting("QKD_LAB_KEEP", str, "", "`1`: what the container tests made is kept.", TESTS, choices=("1",)),
 )
 
 # The names and defaults are those of `kme.model.KmeSettings`, which is not installed with every process; a test
@@ -221,10 +235,12 @@ def _value(setting: Setting, name: str, text: str, before: Value, problems: list
 
 
 def _unknown(names: Iterable[str], known: list[str]) -> list[str]:
+    endings = {name.removeprefix(KME_PREFIX).removeprefix(PREFIX): name for name in known}
     problems = []
     for name in names:
         if name not in known:
-            close = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {close[0]}?" if close else "docs/configuration.md has all there are"
+            # What all names begin with says nothing about which one was meant.
+            close = difflib.get_close_matches(name.removeprefix(KME_PREFIX).removeprefix(PREFIX), endings, 1)
+            hint = f"did you mean {endings[close[0]]}?" if close else "docs/configuration.md has all there are"
             problems.append(f"{name} is unknown: {hint}")
     return problems

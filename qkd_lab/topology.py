@@ -170,12 +170,13 @@ def _topology(document: dict, name: str) -> Topology:
         with problems.noted():
             connections.append(_connection(table, where))
     for table, where in _tables(top["links"], "links"):
+        parts: dict[str, Any] = {}
+        for part, made, keys in (("physics", Physics, PHYSICS), ("protocol", Protocol, PROTOCOL)):
+            given = table.get(part, {})
+            with problems.noted():
+                parts[part] = made(**read_fields(given if isinstance(given, dict) else {}, f"{where}.{part}", keys))
         with problems.noted():
-            values = read_fields(table, where, LINK)
-            for part, made, keys in (("physics", Physics, PHYSICS), ("protocol", Protocol, PROTOCOL)):
-                with problems.noted():
-                    values[part] = made(**read_fields(values[part], f"{where}.{part}", keys))
-            links.append(Link(**values))
+            links.append(Link(**read_fields(table, where, LINK) | parts))
     problems.add(section_problems(top["kme"]))
     problems.raise_any()
     return Topology(top["name"], tuple(sites), tuple(links), tuple(connections), top["kme"])

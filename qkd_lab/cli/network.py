@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from qkd_lab import configuration
 from qkd_lab.embedded import control
 from qkd_lab.lab_folder import LabError, LabFolder
 from qkd_lab.operator_calls import Operator
@@ -29,6 +31,7 @@ def up(file: Path | None, timeout: float) -> None:
     if pid := control.running_pid(lab):
         raise LabError(f"a lab is running here already (pid {pid}): `qkd-lab down` stops it")
     wanted = _topology_file(lab, file)
+    configuration.check(os.environ)
     total = len(processes(load(wanted)))
     started = time.monotonic()
     console = Console(stderr=True)
