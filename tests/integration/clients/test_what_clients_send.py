@@ -219,6 +219,13 @@ def test_one_connection_serves_many_requests_one_after_the_other(kmes: Kmes):
     assert len(set(ids)) == 20
 
 
+def test_two_requests_sent_at_once_are_answered_one_after_the_other(kmes: Kmes):
+    with kmes.connect("sae-a", "kme-a") as connection:
+        first = connection.ask(post(ENC, b"{}") + get("/api/v1/keys/sae-b/status"))
+        assert keys_in(first)
+        assert read(connection.answer())["slave_SAE_ID"] == "sae-b"
+
+
 def test_every_refusal_can_be_read_like_an_answer(kmes: Kmes):
     for status, request in {
         400: post(ENC, b"[]"),
