@@ -18,9 +18,6 @@ from kme.web.errors import answer_errors
 from kme.web.openapi import documents
 from mutual_tls.app import answer, listener_app
 
-_SLAVE = {"slave": Parameter("slave_SAE_ID", SAE_ID)}
-_MASTER = {"master": Parameter("master_SAE_ID", SAE_ID)}
-
 
 def sae_app(delivery: Delivery) -> Flask:
     app = listener_app("kme-sae", lambda caller: caller.role == "sae" and is_sae_id(caller.id), subject_counts=True)
@@ -28,9 +25,13 @@ def sae_app(delivery: Delivery) -> Flask:
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
     app.register_blueprint(_keys(delivery), url_prefix="/api/v1/keys")
-    app.register_blueprint(documents(), url_prefix="/api/v1")
     app.wsgi_app = _RawPath(app.wsgi_app)  # type: ignore[method-assign]
+    app.register_blueprint(documents(), url_prefix="/api/v1")
     return answer_errors(app)
+
+
+_SLAVE = {"slave": Parameter("slave_SAE_ID", SAE_ID)}
+_MASTER = {"master": Parameter("master_SAE_ID", SAE_ID)}
 
 
 def _keys(delivery: Delivery) -> Blueprint:
