@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 CERTIFICATE = "qkd.certificate"
 # Set in its place by tests that run an application without TLS.
 CALLER = "qkd.caller"
+# What the server itself has to complain of, in words, or None: a revocation list that can't be used.
+FAULT = "qkd.fault"
 
 
 def problem(status: int, message: str, *details: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
@@ -118,7 +120,7 @@ def operator_app(name: str, fault: Callable[[], str | None] = lambda: None, *, m
 
     @app.get("/healthz")
     def healthz() -> Response:
-        message = fault()
+        message = fault() or request.environ.get(FAULT)
         return answer({"status": "failing", "message": message}, 503) if message else answer({"status": "ok"})
 
     return app
