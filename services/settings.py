@@ -40,6 +40,7 @@ class Settings:
     more_hosts: tuple[str, ...]
     log_level: str
     worker_count: int
+    revocations: Path | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -55,7 +56,9 @@ class Settings:
             raise SettingsError("\n".join(problems))
         process, *paths = (environ[name] for name in wanted)
         more_hosts = tuple(environ.get("QKD_ALSO_AT", "").split())
-        return cls(process, *map(Path, paths), more_hosts, level, int(workers))
+        # By default beside QKD_PKI; in containers it is another volume than the identity.
+        lists = Path(environ["QKD_CRLS"]) if environ.get("QKD_CRLS") else None
+        return cls(process, *map(Path, paths), more_hosts, level, int(workers), lists)
 
     @cached_property
     def topology(self) -> Topology:
@@ -70,11 +73,11 @@ class Settings:
 
     @cached_property
     def credentials(self) -> Credentials:
-        return Credentials.in_folder(self._identity_folder(self.process))
+        return Credentials.in_folder(self._identity_folder(self.process), self.revocations)
 
     def credentials_of(self, name: str) -> Credentials:
         """Another certificate of the same holder: a demo SAE has one for its KME and one for other demo SAEs."""
-        return Credentials.in_folder(self._identity_folder(name))
+        return Credentials.in_folder(self._identity_folder(name), self.revocations)
 
     def authority(self, name: str) -> Path:
         """The certificate of the one authority a listener trusts."""
