@@ -12,6 +12,7 @@ from kme.audit import AuditTrail
 from kme.batches import BatchOwner, BatchPeer
 from kme.block_records import BlockRecords
 from kme.catalogue import Catalogue
+from kme.certificates import Certificates
 from kme.closure import Closure
 from kme.confirmation import Confirmation
 from kme.cutting import Cutter
@@ -60,6 +61,7 @@ class Entity:
         self.reports = RoundReports(self.database)
         self.audit = AuditTrail(self.database, self.keystore)
         self.catalogue = Catalogue(self.records)
+        self.certificates = Certificates(self.database)
         self.cutter = Cutter(self.keystore, self.keywrap)
         self.intake = Intake(settings, self.block_records, self.keystore, self.keywrap)
         self.confirmation = Confirmation(settings, self.block_records, self.cutter)

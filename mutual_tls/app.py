@@ -11,7 +11,7 @@ from typing import Any
 from flask import Flask, Response, abort, g, request
 from werkzeug.exceptions import HTTPException
 
-from mutual_tls.identity import Identity, NoIdentity, identity_of_der
+from mutual_tls.identity import Identity, NoIdentity, Registered, identity_of_der
 
 log = logging.getLogger(__name__)
 
@@ -53,11 +53,12 @@ def listener_app(
     admits: Callable[[Identity], bool],
     *,
     subject_counts: bool = False,
+    registered: Registered | None = None,
     max_body_bytes: int = 1 << 20,
 ) -> Flask:
     """An app whose every request has a verified caller, in `flask.g.caller`, that `admits` accepts; others get 401.
 
-    `subject_counts`: see `mutual_tls.identity.identity_of`; for listeners under an SAE authority alone.
+    `subject_counts`, `registered`: see `mutual_tls.identity.identity_of`; for listeners under an SAE authority alone.
     """
     app = Flask(name, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
@@ -75,7 +76,9 @@ def listener_app(
     @app.before_request
     def admit() -> Response | None:
         try:
-            caller = request.environ.get(CALLER) or identity_of_der(request.environ[CERTIFICATE], subject_counts)
+            caller = request.environ.get(CALLER) or identity_of_der(
+                request.environ[CERTIFICATE], subject_counts, registered
+            )
         except (NoIdentity, KeyError, ValueError) as error:
             return problem(401, f"the caller's certificate gives no identity: {error}")
         if not admits(caller):
