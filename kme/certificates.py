@@ -104,7 +104,8 @@ class Certificates:
             if sql.fetchone() is None:
                 raise BadRequest(f"SAE {sae_id} is not registered at this KME: register it first, POST /v1/saes")
             sql.execute(
-                "INSERT INTO sae_certificate (issuer, serial_number, sae_id) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+                "INSERT INTO sae_certificate (issuer, serial_number, sae_id) VALUES (%s, %s, %s)"
+                " ON CONFLICT DO NOTHING",
                 (name.issuer, name.serial_number, sae_id),
             )
             is_new = bool(sql.rowcount)

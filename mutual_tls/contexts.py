@@ -53,8 +53,8 @@ def server_context(credentials: Credentials, callers: Path) -> ssl.SSLContext:
 
 
 def refuse_weak(context: ssl.SSLContext, listener: str) -> None:
-    """Raises CredentialError, naming all that is wrong, unless whoever connects must show a certificate of one authority
-    over TLS 1.2 or newer. A server calls it at its start, whatever made the context."""
+    """Raises CredentialError, naming all that is wrong, unless whoever connects must show a certificate of the one
+    authority over TLS 1.2 or newer. A server calls it at its start, whatever made the context."""
     newest = context.maximum_version
     wanted = {
         f"verify_mode is {context.verify_mode.name}, expected CERT_REQUIRED": context.verify_mode == ssl.CERT_REQUIRED,

@@ -70,7 +70,7 @@ class Shown:
         )
 
 
-# Whose a certificate without a `urn:qkd:` name is, by issuer (an RFC 4514 string) and serial number: an SAE id, or None.
+# Whose a certificate without a `urn:qkd:` name is, by issuer (an RFC 4514 string) and serial number: an SAE id or None.
 Registered = Callable[[str, int], str | None]
 
 
@@ -104,8 +104,8 @@ def _identity(shown: Shown, subject_counts: bool, registered: Registered | None)
         if len(shown.common_names) == 1:
             return Identity("sae", shown.common_names[0])
         raise NoIdentity(
-            f"its serial number {shown.serial_number:x} is not registered, and it has neither a {PREFIX}sae:<id> in its "
-            "subject alternative names nor one common name"
+            f"its serial number {shown.serial_number:x} is not registered, and it has neither a {PREFIX}sae:<id> in "
+            "its subject alternative names nor one common name"
         )
     raise NoIdentity(f"the certificate has no {PREFIX}<role>:<id> in its subject alternative names")
 

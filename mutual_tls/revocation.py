@@ -1,8 +1,8 @@
-"""Certificates that no longer count: one signed list (CRL, RFC 5280 clause 5) per authority, read again when it changes.
+"""Certificates that no longer count: a signed list (CRL, RFC 5280 clause 5) per authority, read again when it changes.
 
-A list is public and signed, so it does not matter who wrote its file. What can't be used is not used: the last good list
-stays in force, and the fault is said in the log and by the health check. An expired list stays in force as well, since
-what was revoked does not become good again.
+A list is public and signed, so it does not matter who wrote its file. What can't be used is not used: the last good
+list stays in force, and the fault is said in the log and by the health check. An expired list stays in force as well,
+since what was revoked does not become good again.
 """
 
 from __future__ import annotations
@@ -109,9 +109,13 @@ class Revocations:
                     self._faults.pop(path, None)
             except (OSError, RevocationError) as error:
                 cause = error.strerror if isinstance(error, OSError) else error
-                self._say(path, f"the revocation list {path} can't be used: {cause}; `qkd-lab pki init` makes a new one")
+                self._say(
+                    path, f"the revocation list {path} can't be used: {cause}; `qkd-lab pki init` makes a new one"
+                )
         if changed:
-            self._revoked = frozenset((one.issuer, serial) for one in self.lists.values() for serial in one.serial_numbers)
+            self._revoked = frozenset(
+                (one.issuer, serial) for one in self.lists.values() for serial in one.serial_numbers
+            )
         return changed
 
     def is_revoked(self, der: bytes) -> bool:

@@ -22,14 +22,14 @@ class ServerTls:
     """One listener's context, changed in place: it stays the same object, so its resumption tickets stay good, in every
     worker that was forked from where it was made.
 
-    Revocation is looked at twice. OpenSSL's check in the handshake tells the client the cause by a TLS alert; `refusal`,
-    asked for each request, also holds for resumed sessions and for connections that were open before.
+    Revocation is looked at twice. OpenSSL's check in the handshake tells the client the cause by a TLS alert;
+    `refusal`, asked for each request, also holds for resumed sessions and for connections that were open before.
     """
 
     def __init__(self, name: str, credentials: Credentials, callers: Path) -> None:
         self._credentials = credentials
         self._callers = callers
-        # What serves now keeps its certificate: an SSL object copies it from the context, which this lock makes one step.
+        # An SSL object copies its certificate from the context; with this lock it copies the old one or the new one.
         self._changing = threading.Lock()
         self._fault: str | None = None
         self.context = server_context(credentials, callers)

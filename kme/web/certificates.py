@@ -34,7 +34,7 @@ def certificate_routes(certificates: Certificates) -> Blueprint:
 
 
 def info_routes(kme_id: str, admit: Callable[[str], None]) -> Blueprint:
-    """For the SAEs' listener: what this KME takes the caller for. `admit` raises NotEntitled for who is not registered."""
+    """For the SAEs' listener: whom this KME takes the caller for. `admit` raises NotEntitled for who is not known."""
     routes = Blueprint("info", __name__)
 
     @routes.get("/api/v1/sae/info/me")

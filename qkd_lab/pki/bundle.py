@@ -21,7 +21,8 @@ def write_bundle(folder: Path, name: str) -> None:
         write_private(password_file, secrets.token_urlsafe(18))
     certificate = x509.load_pem_x509_certificate((folder / "cert.pem").read_bytes())
     key = serialization.load_pem_private_key((folder / "key.pem").read_bytes(), None)
-    authorities = x509.load_pem_x509_certificates((folder / "ca.pem").read_bytes())
+    pem = (folder / "ca.pem").read_bytes()
+    authorities = x509.load_pem_x509_certificates(pem) if pem else []
     encryption = serialization.BestAvailableEncryption(password_file.read_text().strip().encode())
     write_private(
         folder / FILE, pkcs12.serialize_key_and_certificates(name.encode(), key, certificate, authorities, encryption)

@@ -28,7 +28,9 @@ class Contents:
 
 def by_urn(identity: Identity, hosts: tuple[str, ...], life: timedelta = LEAF_LIFE) -> Contents:
     """The lab's own certificates: the identity is in the SAN, and with `hosts` they are good for servers."""
-    return Contents(_common_name(identity.id[:COMMON_NAME_LENGTH]), tuple(alternative_names(identity, hosts)), bool(hosts), life)
+    return Contents(
+        _common_name(identity.id[:COMMON_NAME_LENGTH]), tuple(alternative_names(identity, hosts)), bool(hosts), life
+    )
 
 
 def by_common_name(sae_id: str, life: timedelta = LEAF_LIFE) -> Contents:

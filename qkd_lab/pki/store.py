@@ -6,9 +6,8 @@ Beside it, in `.lab/crl`, are the authorities' revocation lists, which are for e
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -17,30 +16,16 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 
-from mutual_tls.identity import Identity, NoIdentity, identity_of
 from qkd_lab.pki import bundle
 from qkd_lab.pki.authority import Authority, PkiError, authority_folder
 from qkd_lab.pki.contents import Contents, contents_of
 from qkd_lab.pki.holders import Holder, holders, sae_client
 from qkd_lab.pki.keys import KEY_TYPES, Key, key_pem, key_type_of
+from qkd_lab.pki.listed import Listed, certificate_in, listed
 from qkd_lab.pki.revoked import RENEWED_BEFORE, RevokedBy
 from qkd_lab.private_files import private_folder, write_private, write_where_different
 from qkd_lab.processes import sae_authority
 from qkd_lab.topology import Topology
-
-
-@dataclass(frozen=True)
-class Listed:
-    """One certificate as `qkd-lab pki list` shows it. `identity` is None where only its serial number tells."""
-
-    name: str
-    identity: Identity | None
-    has_urn: bool
-    authority: str
-    names: tuple[str, ...]
-    expires: datetime
-    serial_number: int
-    revoked_at: datetime | None = None
 
 
 class Pki:
@@ -60,6 +45,15 @@ class Pki:
             self.publish_lists()
             return made
 
+    def make_for(self, wanted: Iterable[Holder], authorities: Mapping[str, tuple[str, timedelta]]) -> list[str]:
+        """`make` for a network of one's own: its holders, and key type and life of each authority."""
+        with self._locked():
+            for name, (key_type, life) in authorities.items():
+                Authority.at(self.folder, name, self._now, key_type, life)
+            made = [holder.name for holder in wanted if self._ensure(holder)]
+            self.publish_lists()
+            return made
+
     def issue_sae(self, sae_id: str, site: str) -> Path:
         """The folder of an SAE's client certificate, which is made unless there is a good one."""
         return self.issue(sae_client(sae_id, site))
@@ -67,8 +61,12 @@ class Pki:
     def issue(self, holder: Holder, csr: x509.CertificateSigningRequest | None = None) -> Path:
         """The folder of a holder's certificate, made unless there is a good one; with `csr` for its key."""
         if not authority_folder(self.folder, holder.authority).is_dir():
+            if holder.identity.role != "sae":
+                raise PkiError(f"no authority {holder.authority} in {self.folder}: `qkd-lab pki init` makes it")
             site = holder.authority.removeprefix("sae-")
-            raise PkiError(f"site {site!r} has no authority in {self.folder}: expected one of {', '.join(self._sites())}")
+            raise PkiError(
+                f"site {site!r} has no authority in {self.folder}: expected one of {', '.join(self._sites())}"
+            )
         with self._locked():
             folder = holder.folder(self.folder)
             held = certificate_in(folder)
@@ -77,13 +75,13 @@ class Pki:
                     f"{holder.name!r} has a certificate of another kind or site already ({folder}): choose another id"
                 )
             if held is not None and self._revoked_by(holder.authority).since.get(held.serial_number):
-                raise PkiError(
-                    f"the certificate of {holder.name!r} was revoked: `qkd-lab pki renew {quote(holder.name)}` makes another"
-                )
+                raise PkiError(f"the certificate of {holder.name!r} was revoked: `qkd-lab pki renew` makes another")
             if csr is not None and (folder / "key.pem").exists():
                 raise PkiError(f"{folder} has a key of its own: a request for a certificate needs a name without one")
             if csr is not None:
-                self._write(folder, self._authority(holder.authority).sign(holder.contents, csr.public_key(), self._now))
+                self._write(
+                    folder, self._authority(holder.authority).sign(holder.contents, csr.public_key(), self._now)
+                )
                 self._write_trust(folder, holder)
             else:
                 self._ensure(holder)
@@ -112,7 +110,9 @@ class Pki:
     def revoke_serial(self, serial_number: int, authority: str) -> bool:
         """Whether it is new."""
         if authority not in self.authorities():
-            raise PkiError(f"no authority {authority!r} here: expected one of {', '.join(self.authorities()) or 'none'}")
+            raise PkiError(
+                f"no authority {authority!r} here: expected one of {', '.join(self.authorities()) or 'none'}"
+            )
         with self._locked():
             return self._revoked_by(authority).revoke(serial_number)
 
@@ -126,36 +126,17 @@ class Pki:
 
     def list(self) -> list[Listed]:
         """Every holder's certificate, by name."""
-        revoked = {name: self._revoked_by(name).since for name in self.authorities()}
-        found = []
-        for folder in sorted(self.folder.glob("*")):
-            certificate = certificate_in(folder)
-            if folder.name == "authorities" or certificate is None:
-                continue
-            names = certificate.issuer.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-            authority = str(names[0].value).removesuffix(" authority") if names else "unknown"
-            identity, has_urn = _identity(certificate)
-            found.append(
-                Listed(
-                    unquote(folder.name),
-                    identity,
-                    has_urn,
-                    authority,
-                    _host_names(certificate),
-                    certificate.not_valid_after_utc,
-                    certificate.serial_number,
-                    revoked.get(authority, {}).get(certificate.serial_number),
-                )
-            )
-        return found
+        return listed(self.folder, {name: self._revoked_by(name).since for name in self.authorities()})
 
     def _ensure(self, holder: Holder) -> bool:
         folder = holder.folder(self.folder)
         issuer = self._authority(holder.authority)
         renewed = not self._is_good(folder, holder, issuer)
         if renewed:
-            key = KEY_TYPES[holder.key_type]()
-            certificate = issuer.sign(holder.contents, key.public_key(), self._now, holder.serial_number)
+            key, before, serial_number = KEY_TYPES[holder.key_type](), certificate_in(folder), holder.serial_number
+            if before is not None and before.serial_number == serial_number:
+                serial_number = None  # an authority uses a number once (RFC 5280 clause 4.1.2.2)
+            certificate = issuer.sign(holder.contents, key.public_key(), self._now, serial_number)
             self._write(folder, certificate, key)
         self._write_trust(folder, holder)
         if holder.identity.role in ("sae", "operator") and (renewed or not (folder / bundle.FILE).exists()):
@@ -205,7 +186,9 @@ class Pki:
             except (ValueError, TypeError, InvalidSignature):
                 continue
             return folder, certificate, authority
-        raise PkiError(f"{folder / 'cert.pem'}: no authority of {self.folder} signed it; `qkd-lab pki init` makes another")
+        raise PkiError(
+            f"{folder / 'cert.pem'}: no authority of {self.folder} signed it; `qkd-lab pki init` makes another"
+        )
 
     def _authority(self, name: str) -> Authority:
         return Authority.at(self.folder, name, self._now)
@@ -224,39 +207,9 @@ class Pki:
             yield
 
 
-def certificate_in(folder: Path) -> x509.Certificate | None:
-    try:
-        certificate = x509.load_pem_x509_certificate((folder / "cert.pem").read_bytes())
-        certificate.extensions  # noqa: B018 a certificate whose extensions can't be read is none
-    except (OSError, ValueError):
-        return None
-    return certificate
-
-
-def _identity(certificate: x509.Certificate) -> tuple[Identity | None, bool]:
-    """Who it is for, and whether its SAN says so."""
-    try:
-        return identity_of(certificate), True
-    except NoIdentity:
-        pass
-    try:
-        return identity_of(certificate, subject_counts=True), False
-    except NoIdentity:
-        return None, False
-
-
 def _says_enough(held: Contents, holder: Holder) -> bool:
     """Whether a certificate names its holder and every host. An SAE's may do so by its subject alone."""
     wanted = holder.contents
     if all(name in held.names for name in wanted.names):
         return True
     return holder.identity.role == "sae" and not held.names
-
-
-def _host_names(certificate: x509.Certificate) -> tuple[str, ...]:
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return ()
-    addresses = map(str, names.get_values_for_type(x509.IPAddress))
-    return (*names.get_values_for_type(x509.DNSName), *addresses)

@@ -71,7 +71,9 @@ def signed_elsewhere(pki, before):
 
 
 def altered(pki, before):
-    data = bytearray(x509.load_pem_x509_crl((pki.lists / "kme.pem").read_bytes()).public_bytes(serialization.Encoding.DER))
+    data = bytearray(
+        x509.load_pem_x509_crl((pki.lists / "kme.pem").read_bytes()).public_bytes(serialization.Encoding.DER)
+    )
     data[-1] ^= 1
     return bytes(data)
 

@@ -313,7 +313,10 @@ def test_a_server_does_not_start_with_tls_weaker_than_required_client_certificat
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_context_that_trusts_nobody_or_is_a_clients_is_refused(pki):
-    for protocol, words in ((ssl.PROTOCOL_TLS_SERVER, "trusts 0 authorities"), (ssl.PROTOCOL_TLS_CLIENT, "no server's")):
+    for protocol, words in (
+        (ssl.PROTOCOL_TLS_SERVER, "trusts 0 authorities"),
+        (ssl.PROTOCOL_TLS_CLIENT, "no server's"),
+    ):
         context = ssl.SSLContext(protocol)
         with pytest.raises(CredentialError, match=words):
             refuse_weak(context, "peer")
