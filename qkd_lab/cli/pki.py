@@ -17,7 +17,6 @@ from qkd_lab.lab_folder import LabError, LabFolder
 from qkd_lab.pki.contents import LEAF_LIFE
 from qkd_lab.pki.holders import Holder, operator_client, sae_client
 from qkd_lab.pki.listed import Listed
-from qkd_lab.pki.revoked import RENEWED_BEFORE
 from qkd_lab.pki.store import Pki
 from qkd_lab.topology import SHIPPED, load
 
@@ -223,12 +222,11 @@ def _who(one: Listed) -> str:
 def _state(one: Listed) -> str:
     if one.revoked_at:
         return f", revoked {one.revoked_at:%Y-%m-%d %H:%M} UTC"
-    left = one.expires - datetime.now(UTC)
-    return ", expired" if left < timedelta(0) else ", soon" if left < RENEWED_BEFORE else ""
+    now = datetime.now(UTC)
+    return ", expired" if one.expires < now else ", soon" if one.renewed_from < now else ""
 
 
 def _as_json(one: Listed) -> dict[str, Any]:
-    left = one.expires - datetime.now(UTC)
     return {
         "name": one.name,
         "role": one.identity.role if one.identity else "sae",
@@ -239,5 +237,5 @@ def _as_json(one: Listed) -> dict[str, Any]:
         "names": one.names,
         "not_after": one.expires.isoformat(),
         "revoked_at": one.revoked_at.isoformat() if one.revoked_at else None,
-        "expires_soon": left < RENEWED_BEFORE,
+        "expires_soon": one.renewed_from < datetime.now(UTC),
     }

@@ -35,6 +35,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -46,7 +47,6 @@ from qkd_lab.pki.holders import HOST_NAME, Holder
 from qkd_lab.pki.keys import DEFAULT, KEY_TYPES
 from qkd_lab.topology_fields import Key, TopologyError, read_fields
 
-_ADDRESS = re.compile(r"[0-9.]{7,15}|[0-9a-fA-F:]{2,39}")
 _SERIAL = re.compile(r"0[xX][0-9a-fA-F]{1,40}|[0-9]{1,48}")
 
 
@@ -69,7 +69,11 @@ def _list(fits: Any) -> Any:
 
 
 def _host(value: str) -> bool:
-    return bool(HOST_NAME.fullmatch(value) or _ADDRESS.fullmatch(value))
+    try:
+        ip_address(value)
+    except ValueError:
+        return bool(HOST_NAME.fullmatch(value))
+    return True
 
 
 def _days(value: Any) -> bool:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import unquote
 
 from cryptography import x509
 
 from mutual_tls.identity import Identity, NoIdentity, identity_of
+
+RENEWED_BEFORE = timedelta(days=30)
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Listed:
     names: tuple[str, ...]
     expires: datetime
     serial_number: int
+    renewed_from: datetime
     revoked_at: datetime | None = None
 
 
@@ -46,10 +49,17 @@ def listed(pki: Path, revoked: Mapping[str, Mapping[int, datetime]]) -> list[Lis
                 _host_names(certificate),
                 certificate.not_valid_after_utc,
                 certificate.serial_number,
+                renewed_from(certificate),
                 revoked.get(authority, {}).get(certificate.serial_number),
             )
         )
     return found
+
+
+def renewed_from(certificate: x509.Certificate) -> datetime:
+    """30 days before its end, or when two thirds of a short life are over."""
+    ends = certificate.not_valid_after_utc
+    return ends - min(RENEWED_BEFORE, (ends - certificate.not_valid_before_utc) / 3)
 
 
 def certificate_in(folder: Path) -> x509.Certificate | None:

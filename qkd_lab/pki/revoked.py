@@ -9,9 +9,8 @@ from cryptography import x509
 
 from mutual_tls.revocation import RevocationError, list_file, list_in
 from qkd_lab.pki.authority import BACKDATED, Authority, PkiError, authority_folder
+from qkd_lab.pki.listed import RENEWED_BEFORE
 from qkd_lab.private_files import private_folder, write_private, write_where_different
-
-RENEWED_BEFORE = timedelta(days=30)
 
 
 class RevokedBy:

@@ -21,8 +21,8 @@ from qkd_lab.pki.authority import Authority, PkiError, authority_folder
 from qkd_lab.pki.contents import Contents, contents_of
 from qkd_lab.pki.holders import Holder, holders, sae_client
 from qkd_lab.pki.keys import KEY_TYPES, Key, key_pem, key_type_of
-from qkd_lab.pki.listed import Listed, certificate_in, listed
-from qkd_lab.pki.revoked import RENEWED_BEFORE, RevokedBy
+from qkd_lab.pki.listed import Listed, certificate_in, listed, renewed_from
+from qkd_lab.pki.revoked import RevokedBy
 from qkd_lab.private_files import private_folder, write_private, write_where_different
 from qkd_lab.processes import sae_authority
 from qkd_lab.topology import Topology
@@ -164,7 +164,7 @@ class Pki:
             certificate.verify_directly_issued_by(issuer.certificate)
             if certificate.serial_number in self._revoked_by(issuer.name).since:
                 return True  # whoever was revoked gets no other certificate by itself
-            if certificate.not_valid_after_utc - self._now < RENEWED_BEFORE:
+            if renewed_from(certificate) < self._now:
                 return False
             if (folder / "key.pem").exists() or holder.hosts:
                 key = serialization.load_pem_private_key((folder / "key.pem").read_bytes(), None)
