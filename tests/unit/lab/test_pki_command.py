@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,14 +28,20 @@ register_command = importlib.import_module("qkd_lab.cli.register")
 pki_command = importlib.import_module("qkd_lab.cli.pki")
 
 
-@pytest.fixture
-def lab(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    lab = LabFolder.here()
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    lab = LabFolder(tmp_path_factory.mktemp("made") / ".lab")
     lab.make()
     lab.keep_topology(SHIPPED / "two-sites.toml")
     Pki(lab.pki, datetime.now(UTC)).make(load(lab.topology))
     return lab
+
+
+@pytest.fixture
+def lab(made, tmp_path, monkeypatch):
+    shutil.copytree(made.path, tmp_path / ".lab")
+    monkeypatch.chdir(tmp_path)
+    return LabFolder.here()
 
 
 def run(*arguments):
