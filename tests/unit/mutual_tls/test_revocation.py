@@ -1,6 +1,7 @@
 """Reading revocation lists: what is taken, what is not, and what stays in force."""
 
 import os
+import shutil
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,11 +17,17 @@ NOW = datetime.now(UTC)
 TOPOLOGY = load(SHIPPED / "two-sites.toml")
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made") / "lab"
+    Pki(folder / "pki", NOW).make(TOPOLOGY)
+    return folder
+
+
 @pytest.fixture
-def pki(tmp_path):
-    pki = Pki(tmp_path / "pki", NOW)
-    pki.make(TOPOLOGY)
-    return pki
+def pki(made, tmp_path):
+    shutil.copytree(made, tmp_path / "lab")
+    return Pki(tmp_path / "lab" / "pki", NOW)
 
 
 @pytest.fixture

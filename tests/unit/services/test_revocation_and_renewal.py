@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import shutil
 import socket
 import ssl
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import textwrap
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +19,7 @@ import pytest
 from mutual_tls.client import Peer, Refused, Unreachable
 from mutual_tls.contexts import CredentialError, Credentials, client_context
 from mutual_tls.identity import Identity
+from qkd_lab.pki.holders import sae_client
 from qkd_lab.pki.store import Pki
 from qkd_lab.topology import SHIPPED, load
 
@@ -26,12 +29,22 @@ SERVER = """
     import logging, sys
     from pathlib import Path
     from flask import g
+    from kme.errors import NotEntitled
+    from kme.web.certificates import info_routes
+    from kme.web.sae import sae_app
     from mutual_tls.app import answer, listener_app, operator_app
     from mutual_tls.contexts import Credentials
     from services.listeners import Listener, Server
 
     logging.basicConfig()
-    pki, peer_port, ops_port = Path(sys.argv[1]), *sys.argv[2:4]
+    pki, peer_port, ops_port, sae_port = Path(sys.argv[1]), *sys.argv[2:5]
+
+    def admit(sae_id):
+        if sae_id not in ("sae-a", "7", "42"):
+            raise NotEntitled(f"SAE {sae_id} is not registered at this KME")
+
+    def registered(issuer, serial_number):
+        return "42" if (issuer, serial_number) == ("CN=sae-a authority,O=QKD lab (a simulator)", 0x1001) else None
 
     def peer_app():
         app = listener_app("peer", lambda caller: caller.role == "kme")
@@ -45,6 +58,10 @@ SERVER = """
         [
             Listener("peer", (f"127.0.0.1:{peer_port}",), folder / "trust" / "kme.pem", peer_app),
             Listener("ops", (f"127.0.0.1:{ops_port}",), folder / "trust" / "operator.pem", lambda: operator_app("ops")),
+            Listener(
+                "sae", (f"127.0.0.1:{sae_port}",), folder / "trust" / "sae-a.pem",
+                lambda: sae_app(None, registered, info_routes("kme-a", admit)),
+            ),
         ],
         threads=4,
         workers=2,
@@ -66,17 +83,23 @@ def eventually(condition, what, within_s=WITHIN_S):
     return found
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("made") / "lab"
+    Pki(folder / "pki", datetime.now(UTC)).make(load(SHIPPED / "two-sites.toml"))
+    return folder
+
+
 @pytest.fixture
-def pki(tmp_path) -> Pki:
-    pki = Pki(tmp_path / "pki", datetime.now(UTC))
-    pki.make(load(SHIPPED / "two-sites.toml"))
-    return pki
+def pki(made, tmp_path) -> Pki:
+    shutil.copytree(made, tmp_path / "lab")
+    return Pki(tmp_path / "lab" / "pki", datetime.now(UTC))
 
 
 @pytest.fixture
 def server(pki, tmp_path):
-    """Ports of the listeners `peer` and `ops` of KME a, and the file it logs to."""
-    ports = {"peer": free_port(), "ops": free_port()}
+    """Ports of the listeners `peer`, `ops` and `sae` of KME a, and the file it logs to."""
+    ports = {"peer": free_port(), "ops": free_port(), "sae": free_port()}
     log = tmp_path / "server.log"
     with log.open("w") as file:
         program = [sys.executable, "-c", textwrap.dedent(SERVER), str(pki.folder), *map(str, ports.values())]
@@ -176,10 +199,16 @@ def test_a_revoked_caller_is_refused_within_5_s_on_connections_that_are_open_and
         assert (status, body) == (401, {"message": "the caller's certificate was revoked"})
         assert headers["Connection"] == "close" and "application/json" in headers["Content-Type"]
         assert one.sock is None, "the connection stays open"
-    eventually(lambda: handshake_refused(pki, server["peer"]), "a new connection is refused")
+    in_force_everywhere(server)
     assert time.monotonic() - revoked_at < WITHIN_S
     assert "CERTIFICATE_REVOKED" in handshake_refused(pki, server["peer"])
     assert spared.ask()[0] == 200 and handshake_refused(pki, server["peer"], "kme-b-scheduler") == ""
+
+
+def in_force_everywhere(server):
+    """Waits until both workers have the list in which the first certificate of the KMEs' authority is revoked."""
+    line = "WARNING:mutual_tls.revocation:kme.pem: number 2, 1 revoked"
+    eventually(lambda: server["log"].read_text().count(line) == 2, "both workers have the new list")
 
 
 def refused_at(connection):
@@ -194,7 +223,7 @@ def test_a_resumed_session_does_not_get_around_its_revocation(pki, server):
     resumed = Connection(pki, server["peer"], context=first.tls, resume=session)
     assert resumed.ask()[0] == 200 and resumed.sock.session_reused
     pki.revoke("kme-b")
-    eventually(lambda: handshake_refused(pki, server["peer"]), "a new connection is refused")
+    in_force_everywhere(server)
     again = Connection(pki, server["peer"], context=first.tls, resume=session)
     try:
         status, *_ = again.ask()
@@ -231,8 +260,7 @@ def health(probe) -> str:
 def test_a_list_that_cannot_be_used_is_said_in_words_and_the_last_good_one_stays(pki, server):
     file = pki.lists / "kme.pem"
     pki.revoke("kme-b")
-    in_force = "WARNING:mutual_tls.revocation:kme.pem: number 2, 1 revoked"
-    eventually(lambda: server["log"].read_text().count(in_force) == 2, "it is revoked in both workers")
+    in_force_everywhere(server)
     probe = peer(pki, server["ops"], "probe")
     assert health(probe) == ""
     file.write_bytes(b"-----BEGIN X509 CRL-----\nnonsense\n-----END X509 CRL-----\n")
@@ -247,7 +275,7 @@ def test_a_list_that_cannot_be_used_is_said_in_words_and_the_last_good_one_stays
 def test_a_process_does_not_start_where_it_cannot_tell_what_is_revoked(pki):
     (pki.lists / "kme.pem").unlink()
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(SERVER), str(pki.folder), "0", "0"],
+        [sys.executable, "-c", textwrap.dedent(SERVER), str(pki.folder), "0", "0", "0"],
         stderr=subprocess.PIPE, text=True, cwd=CHECKOUT, timeout=60,
     )  # fmt: skip
     assert done.returncode != 0 and "listener peer: the revocation list" in done.stderr
@@ -298,3 +326,32 @@ def test_a_certificate_without_its_key_leaves_the_one_before_in_use_and_is_said(
         assert serial == before
     key.write_bytes(kept)
     eventually(lambda: health(probe) == "", "it is well again")
+
+
+ME = "/api/v1/sae/info/me"
+
+
+def test_an_sae_asks_who_it_is_by_whatever_its_certificate_has(pki, server):
+    by_number = replace(sae_client("whoever", "a", "serial"), serial_number=0x1001)
+    unknown = replace(sae_client("nobody", "a", "serial"), serial_number=0x1002)
+    for holder in (sae_client("7", "a", "cn"), sae_client("stranger", "a"), by_number, unknown):
+        pki.issue(holder)
+    for shown, sae_id in (("sae-a", "sae-a"), ("7", "7"), ("whoever", "42")):
+        assert Connection(pki, server["sae"], shown).ask(ME)[:2] == (200, {"SAE_ID": sae_id, "KME_ID": "kme-a"})
+    status, body, _ = Connection(pki, server["sae"], "stranger").ask(ME)
+    assert (status, body) == (404, {"message": "SAE stranger is not registered at this KME"})
+    status, body, _ = Connection(pki, server["sae"], "nobody").ask(ME)
+    assert status == 401 and "serial number 1002 is not registered" in body["message"]
+
+
+def test_a_certificate_known_by_its_serial_number_is_revoked_like_any_other(pki, server):
+    pki.issue(replace(sae_client("whoever", "a", "serial"), serial_number=0x1001))
+    opened = Connection(pki, server["sae"], "whoever")
+    assert opened.ask(ME)[0] == 200
+    pki.revoke("whoever")
+    assert eventually(lambda: opened.ask(ME)[0] == 401, "it is refused")
+
+
+def test_no_certificate_of_another_authority_counts_by_its_common_name_or_serial_number(pki, server):
+    for shown in ("sae-b", "kme-b", "operator"):
+        assert handshake_refused(pki, server["sae"], shown)
