@@ -1,31 +1,6 @@
 """A PKI from one TOML file, without a lab: authorities, and who holds a certificate of which.
 
-```toml
-[defaults]
-key_type = "p256"          # or p384, rsa3072
-days = 397
-
-[[authorities]]
-name = "kme"
-days = 3653                # key_type as well, where it differs
-
-[[certificates]]
-name = "kme-1"             # its folder
-role = "kme"               # sae, kme, qkde, qlink, operator, probe or app
-id = "kme-1"               # its name, by default
-authority = "kme"          # who signs
-calls = ["kme"]            # authorities in its ca.pem: whom it trusts as a client
-callers = ["sae-zone-1"]   # authorities in trust/: one for each of its listeners
-hosts = ["kme-1.example", "192.0.2.1"]   # names and addresses it serves at; none: a client
-
-[[certificates]]
-name = "1"
-role = "sae"
-authority = "sae-zone-1"
-calls = ["kme"]
-named_by = "serial"        # or urn (in the SAN), or cn (the subject's common name)
-serial = "0x1001"          # decimal or hexadecimal; by default a random one
-```
+docs/pki.md has an example.
 """
 
 from __future__ import annotations

@@ -33,6 +33,8 @@ class RevokedBy:
         crl = self._crl()
         if crl is None or crl.next_update_utc - self._now < RENEWED_BEFORE:
             self._sign(self.since)
+        elif not self._record.exists():
+            write_private(self._record, self._published.read_bytes(), 0o644)
         self._copy()
 
     def revoke(self, serial_number: int) -> bool:
@@ -46,18 +48,19 @@ class RevokedBy:
         return True
 
     def _crl(self) -> x509.CertificateRevocationList | None:
-        try:
-            data = self._record.read_bytes()
-        except FileNotFoundError:
+        # Where the record is lost, what was published is as good: it has the authority's signature.
+        kept = next((path for path in (self._record, self._published) if path.exists()), None)
+        if kept is None:
             return None
+        data = kept.read_bytes()
         try:
             list_in(data, self._authority.certificate)
         except RevocationError as error:
             if self._is_of_an_authority_before(data):
                 return None
             raise PkiError(
-                f"{self._record}: {error}; put it back from a backup (the published copy is {self._published}), or "
-                "remove it, and what was revoked counts again"
+                f"{kept}: {error}; remove it where there is the other copy of it ({self._published}, {self._record}); "
+                "without either, what was revoked counts again"
             ) from None
         return x509.load_pem_x509_crl(data)
 

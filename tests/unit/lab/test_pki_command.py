@@ -2,6 +2,8 @@
 
 import importlib
 import json
+import os
+import re
 import shutil
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -24,6 +26,7 @@ from qkd_lab.pki.authority import PkiError
 from qkd_lab.pki.store import Pki
 from qkd_lab.topology import SHIPPED, TopologyError, load
 
+CHECKOUT = Path(__file__).resolve().parents[3]
 register_command = importlib.import_module("qkd_lab.cli.register")
 pki_command = importlib.import_module("qkd_lab.cli.pki")
 
@@ -164,6 +167,47 @@ def test_a_revoked_certificate_is_in_the_list_and_is_not_replaced_by_itself(lab)
     run("renew", "sae-a")
     assert not is_revoked(lab, certificate(lab.identity("sae-a"))) and listed("sae-a")["revoked_at"] is None
     assert is_revoked(lab, shown)
+
+
+@pytest.mark.parametrize("lost", ["authorities/sae-a/crl.pem", "../crl/sae-a.pem"])
+def test_what_was_revoked_is_remembered_while_one_copy_of_the_list_is_left(lab, lost):
+    shown = certificate(lab.identity("sae-a"))
+    run("revoke", "sae-a")
+    (lab.pki / lost).unlink()
+    run("init")
+    assert is_revoked(lab, shown) and (lab.pki / lost).exists()
+    assert len({(lab.pki / path).read_bytes() for path in ("authorities/sae-a/crl.pem", "../crl/sae-a.pem")}) == 1
+
+
+def test_a_garbled_record_of_an_authority_is_not_written_over(lab):
+    run("revoke", "sae-a")
+    (lab.pki / "authorities" / "sae-a" / "crl.pem").write_text("nonsense")
+    assert "crl.pem: it is no certificate revocation list" in refused("revoke", "sae-a")
+    assert (lab.pki / "authorities" / "sae-a" / "crl.pem").read_text() == "nonsense"
+
+
+def test_an_authority_that_was_made_anew_begins_a_list_of_its_own(lab):
+    run("revoke", "sae-a")
+    for name in ("cert.pem", "key.pem"):
+        (lab.pki / "authorities" / "sae-a" / name).unlink()
+    run("init")
+    assert not is_revoked(lab, certificate(lab.identity("sae-a"))) and is_let_in(lab, "sae-a")
+
+
+@pytest.mark.parametrize("mask", [0o077, 0o022])
+def test_lists_can_be_read_by_the_users_of_containers_and_keys_can_not(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        Pki(tmp_path / "lab" / "pki", datetime.now(UTC)).make(load(SHIPPED / "two-sites.toml"))
+    finally:
+        os.umask(before)
+    assert (tmp_path / "lab" / "crl").stat().st_mode & 0o777 == 0o755
+    for path in (tmp_path / "lab").rglob("*"):
+        mode = path.stat().st_mode & 0o777
+        if path.parent.name == "crl":
+            assert mode == 0o644
+        elif path.name in ("key.pem", "cert.p12", "p12.password"):
+            assert mode == 0o600
 
 
 def test_a_certificate_that_was_renewed_is_good_until_its_serial_number_is_revoked(lab):
@@ -364,3 +408,9 @@ def test_what_is_wrong_in_the_file_is_named_and_nothing_is_made(tmp_path, old, n
     (tmp_path / "pki.toml").write_text(CONFIGURATION.replace(old, new, 1))
     assert words in refused("generate", "--config", tmp_path / "pki.toml", "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_example_of_the_documentation_is_good(tmp_path):
+    (example,) = re.findall(r"```toml\n(.*?)```", (CHECKOUT / "docs" / "pki.md").read_text(), re.S)
+    (tmp_path / "pki.toml").write_text(example)
+    assert "made: kme-1, 1" in run("generate", "--config", tmp_path / "pki.toml", "--out", tmp_path / "out")
