@@ -120,12 +120,11 @@ class Peer:
         self._session.close()
 
     def _current_session(self) -> requests.Session:
-        if time.monotonic() - self._looked_at > REFRESHED_EVERY_S and self._refreshing.acquire(blocking=False):
-            try:
-                self._refresh()
-                self._looked_at = time.monotonic()
-            finally:
-                self._refreshing.release()
+        if time.monotonic() - self._looked_at > REFRESHED_EVERY_S:
+            with self._refreshing:  # the others wait: what they would use may have been revoked meanwhile
+                if time.monotonic() - self._looked_at > REFRESHED_EVERY_S:
+                    self._refresh()
+                    self._looked_at = time.monotonic()
         return self._session
 
     def _refresh(self) -> None:

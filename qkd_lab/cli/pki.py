@@ -74,7 +74,7 @@ def issue(name: str, role: str, site: str | None, cn_only: bool, days: int | Non
         load(lab.topology).site(site)
     named_by = "cn" if cn_only else "urn"
     holder: Holder = sae_client(name, site or "", named_by, life) if role == "sae" else operator_client(name, life)
-    _, held = _find(lab, name)
+    held = _find(lab, name)
     if held and not request and held.revoked_at is None and (days or held.has_urn == cn_only):
         raise LabError(
             f"{name!r} has a certificate already: revoke it, or choose another name; `qkd-lab pki renew` renews"
@@ -118,7 +118,7 @@ def list_(as_json: bool) -> None:
 def show(name: str) -> None:
     """One certificate in words."""
     lab = LabFolder.here()
-    _, held = _find(lab, name)
+    held = _find(lab, name)
     if held is None:
         raise LabError(f"no certificate {name!r} here: `qkd-lab pki list` shows those there are")
     click.echo(f"identity   {_who(held)}")
@@ -182,6 +182,8 @@ def renew(names: tuple[str, ...], everyone: bool, days: int | None, revoke_old: 
         authority, serial_number = store.renew(name)
         old.append((authority, serial_number))
         click.echo(f"{name} is renewed; before: {authority}, serial {serial_number:x}")
+        if (held_now := _find(lab, name)) and not held_now.has_urn:
+            click.echo(f"{name} is another serial number now: where a KME knows it by that, register it again")
     if not names:
         click.echo("nothing to renew")
     elif revoke_old:
@@ -198,9 +200,8 @@ def _tell_containers(lab: LabFolder) -> None:
         click.echo("containers get the new files by `docker compose run --rm init`")
 
 
-def _find(lab: LabFolder, name: str) -> tuple[list[Listed], Listed | None]:
-    held = _pki(lab).list() if lab.pki.exists() else []
-    return held, next((one for one in held if one.name == name), None)
+def _find(lab: LabFolder, name: str) -> Listed | None:
+    return next((one for one in _pki(lab).list() if one.name == name), None)
 
 
 def _serial(text: str) -> int:

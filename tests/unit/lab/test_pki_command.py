@@ -220,6 +220,11 @@ def test_a_certificate_that_was_renewed_is_good_until_its_serial_number_is_revok
     assert is_revoked(lab, shown) and not is_revoked(lab, new)
 
 
+def test_who_may_be_known_by_a_serial_number_is_told_that_it_changes(lab):
+    run("issue", "7", "--site", "a", "--cn-only")
+    assert "register it again" in run("renew", "7") and "register" not in run("renew", "sae-a")
+
+
 def test_the_old_certificate_is_revoked_at_once_where_it_is_asked_for(lab, monkeypatch):
     waited = []
     monkeypatch.setattr(pki_command.time, "sleep", lambda s: waited.append((s, is_revoked(lab, shown))))
