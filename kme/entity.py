@@ -54,6 +54,7 @@ class Entity:
         self._dsn = postgres_dsn
         self._db = db
         self.database = Database(postgres_dsn, database_size)
+        self.certificates = Certificates(self.database)
         self.keystore = KeyStore(redis_url, db / "lua")
         self.keywrap = KeyWrap(kek)
         self.records = Records(self.database)
@@ -61,7 +62,6 @@ class Entity:
         self.reports = RoundReports(self.database)
         self.audit = AuditTrail(self.database, self.keystore)
         self.catalogue = Catalogue(self.records)
-        self.certificates = Certificates(self.database)
         self.cutter = Cutter(self.keystore, self.keywrap)
         self.intake = Intake(settings, self.block_records, self.keystore, self.keywrap)
         self.confirmation = Confirmation(settings, self.block_records, self.cutter)

@@ -46,7 +46,6 @@ class KmeSettings:
     on_demand_limit: int = 4  # requests of one worker that may wait for the peer at once, so that others are served
     order_timeout_s: float = 90.0
     unconfirmed_after_s: float = 60.0
-    nickname: str = ""  # the site's, for people
 
     def link_to(self, kme_id: str) -> Link | None:
         return next((link for link in self.links if link.peer_kme_id == kme_id), None)

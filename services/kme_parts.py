@@ -17,8 +17,7 @@ KME_TIMEOUT_S = 10.0
 
 def kme_settings(topology: Topology, site: str) -> KmeSettings:
     links = [Link(one.name, f"kme-{one.bob if site == one.alice else one.alice}") for one in topology.links_of(site)]
-    nickname = topology.site(site).nickname
-    return KmeSettings(f"kme-{site}", site, f"qkde-{site}", tuple(links), nickname=nickname)
+    return KmeSettings(kme_id=f"kme-{site}", site=site, qkde_id=f"qkde-{site}", links=tuple(links))
 
 
 def connections_of(topology: Topology, kme_id: str) -> list[Connection]:

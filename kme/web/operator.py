@@ -62,7 +62,6 @@ def operator_app(kme: Entity) -> Flask:
             {
                 "kme_id": settings.kme_id,
                 "site": settings.site,
-                "nickname": settings.nickname,
                 "saes": kme.records.saes(),
                 "pools": _pools(kme),
                 "links": links,

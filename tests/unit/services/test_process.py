@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from qkd_lab.topology import SHIPPED
+from qkd_lab.processes import services
+from qkd_lab.topology import SHIPPED, load
 from services.process import LOG_FORMAT, log_format
 from services.settings import Settings
 
@@ -37,3 +38,11 @@ def test_revocation_lists_are_beside_the_certificates_unless_it_is_said_where(se
     assert settings("kme-a").credentials.revocations == Path("/identity/crl")
     assert settings("kme-a", QKD_CRLS="/crl").credentials.revocations == Path("/crl")
     assert settings("sae-a", QKD_CRLS="/crl").credentials_of("sae-a-app").revocations == Path("/crl")
+
+
+def test_every_container_reads_the_folder_of_revocation_lists_itself():
+    compose = (Path(__file__).resolve().parents[3] / "docker-compose.yml").read_text()
+    assert "QKD_CRLS: /crl\n" in compose
+    for process in services(load(TWO_SITES)):
+        assert f"volumes: [{process.name}-identity:/identity:ro, ./.lab/crl:/crl:ro" in compose, process.name
+    assert "volumes: [tool-identity:/identity:ro, ./.lab/crl:/identity/.lab/crl:ro]" in compose
