@@ -36,6 +36,7 @@ class RevocationList:
     issuer: bytes
     number: int
     serial_numbers: frozenset[int]
+    this_update: datetime
     next_update: datetime
     pem: bytes
 
@@ -67,7 +68,8 @@ def list_in(data: bytes, authority: x509.Certificate) -> RevocationList:
     if crl.next_update_utc is None:
         raise RevocationError("it does not say when the next one is due")
     pem = crl.public_bytes(serialization.Encoding.PEM)
-    return RevocationList(_der(crl.issuer), number, serial_numbers, crl.next_update_utc, pem)
+    times = crl.last_update_utc, crl.next_update_utc
+    return RevocationList(_der(crl.issuer), number, serial_numbers, *times, pem)
 
 
 def stamp_of(path: Path) -> Stamp:

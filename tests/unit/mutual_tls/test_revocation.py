@@ -18,15 +18,15 @@ TOPOLOGY = load(SHIPPED / "two-sites.toml")
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def lab(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made") / "lab"
     Pki(folder / "pki", NOW).make(TOPOLOGY)
     return folder
 
 
 @pytest.fixture
-def pki(made, tmp_path):
-    shutil.copytree(made, tmp_path / "lab")
+def pki(lab, tmp_path):
+    shutil.copytree(lab, tmp_path / "lab")
     return Pki(tmp_path / "lab" / "pki", NOW)
 
 
