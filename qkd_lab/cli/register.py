@@ -10,11 +10,14 @@ from urllib.parse import quote
 
 import click
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 
 from qkd_lab.lab_folder import LabError, LabFolder
 from qkd_lab.operator_calls import Operator
+from qkd_lab.pki.authority import authority_folder
 from qkd_lab.pki.store import Pki
+from qkd_lab.processes import sae_authority
 
 # ETSI GS QKD 004's, as the KME's operator listener has them (docs/protocols.md): integers, 0 or more.
 QOS_MEMBERS = ("Key_chunk_size", "Max_bps", "Min_bps", "Jitter", "Priority", "Timeout", "TTL")
@@ -88,7 +91,7 @@ def sae(sae_id: str, site: str, file: Path | None) -> None:
     operator.topology.site(site)
     kme = f"kme-{site}"
     if file is not None:
-        pem = _certificate_in(file)
+        pem = _certificate_in(file, operator.lab, site)
         operator.call(kme, "POST", "/v1/saes", {"sae_id": sae_id})
         found = operator.call(kme, "PUT", f"/v1/saes/{quote(sae_id, safe='')}/certificate", {"certificate": pem})
         click.echo(f"SAE {sae_id} is registered at {kme} by serial number {found['serial']} of {found['issuer']}")
@@ -99,7 +102,7 @@ def sae(sae_id: str, site: str, file: Path | None) -> None:
     click.echo(f"SAE {sae_id} is registered at {kme}; its certificate is in {shown}")
 
 
-def _certificate_in(file: Path) -> str:
+def _certificate_in(file: Path, lab: LabFolder, site: str) -> str:
     try:
         data = file.read_bytes()
         certificate = x509.load_pem_x509_certificate(data)
@@ -107,6 +110,15 @@ def _certificate_in(file: Path) -> str:
         raise LabError(f"--certificate: {file}: {error.strerror}") from None
     except ValueError:
         raise LabError(f"--certificate: {file} holds no PEM certificate") from None
+    authority = authority_folder(lab.pki, sae_authority(site)) / "cert.pem"
+    if authority.exists():  # the tool's container has none, and the KME's listener decides
+        try:
+            certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(authority.read_bytes()))
+        except (ValueError, TypeError, InvalidSignature):
+            raise LabError(
+                f"--certificate: {file} is not signed by the SAE authority of site {site}, whose certificates alone "
+                f"its KME lets in: `qkd-lab pki issue ID --site {site} --csr FILE` certifies a key of yours"
+            ) from None
     return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 

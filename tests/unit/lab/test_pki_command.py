@@ -313,7 +313,11 @@ def test_an_sae_brings_its_own_certificate(lab, monkeypatch):
         ("kme-a", "PUT", "/v1/saes/vpn%2F7/certificate", {"certificate": pem}),
     ]
     assert not lab.identity("vpn/7").exists()
-    for file, words in (("nowhere", "No such file"), (str(lab.identity("sae-a") / "key.pem"), "no PEM certificate")):
+    for file, words in (
+        ("nowhere", "No such file"),
+        (str(lab.identity("sae-a") / "key.pem"), "no PEM certificate"),
+        (str(lab.identity("sae-b") / "cert.pem"), "not signed by the SAE authority of site a"),
+    ):
         done = CliRunner().invoke(cli, [*arguments, file])
         assert words in str(done.exception) and len(calls) == 2
 
