@@ -43,6 +43,8 @@ def info_routes(kme_id: str, admit: Callable[[str], None]) -> Blueprint:
         try:
             admit(g.caller.id)
         except NotEntitled as error:
+            if type(error) is not NotEntitled:
+                raise  # known, but not served for a reason of its own: 401
             raise NotHere(error.message) from None
         return answer({"SAE_ID": g.caller.id, "KME_ID": kme_id})
 
