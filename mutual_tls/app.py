@@ -12,7 +12,7 @@ from typing import Any
 from flask import Flask, Response, abort, g, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from mutual_tls.identity import Identity, NoIdentity, identity_of_der
+from mutual_tls.identity import Identity, NoIdentity, Registered, identity_of_der
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 CERTIFICATE = "qkd.certificate"
 # Set in its place by tests that run an application without TLS.
 CALLER = "qkd.caller"
+# What the server itself has to complain of, in words, or None: a revocation list that can't be used.
+FAULT = "qkd.fault"
 
 
 def problem(status: int, message: str, *details: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
@@ -52,11 +54,12 @@ def listener_app(
     admits: Callable[[Identity], bool],
     *,
     subject_counts: bool = False,
+    registered: Registered | None = None,
     max_body_bytes: int = 1 << 20,
 ) -> Flask:
     """An app whose every request has a verified caller, in `flask.g.caller`, that `admits` accepts; others get 401.
 
-    `subject_counts`: see `mutual_tls.identity.identity_of`; for listeners under an SAE authority alone.
+    `subject_counts`, `registered`: see `mutual_tls.identity.identity_of`; for listeners under an SAE authority alone.
     """
     app = Flask(name, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
@@ -74,7 +77,9 @@ def listener_app(
     @app.before_request
     def admit() -> Response | None:
         try:
-            caller = request.environ.get(CALLER) or identity_of_der(request.environ[CERTIFICATE], subject_counts)
+            caller = request.environ.get(CALLER) or identity_of_der(
+                request.environ[CERTIFICATE], subject_counts, registered
+            )
         except (NoIdentity, KeyError, ValueError) as error:
             return problem(401, f"the caller's certificate gives no identity: {error}")
         if not admits(caller):
@@ -121,7 +126,7 @@ def operator_app(name: str, fault: Callable[[], str | None] = lambda: None, *, m
 
     @app.get("/healthz")
     def healthz() -> Response:
-        message = fault()
+        message = fault() or request.environ.get(FAULT)
         return answer({"status": "failing", "message": message}, 503) if message else answer({"status": "ok"})
 
     return app

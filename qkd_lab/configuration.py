@@ -88,6 +88,13 @@ ENVIRONMENT = (
         SERVICES,
     ),
     Setting(
+        "QKD_CRLS",
+        str,
+        "",
+        "The folder with the authorities' revocation lists; by default `crl` beside QKD_PKI.",
+        SERVICES,
+    ),
+    Setting(
         "QKD_DETOURS",
         str,
         "",

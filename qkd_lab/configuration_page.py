@@ -43,7 +43,11 @@ MEANINGS = {
         "connections": "One for each pair of SAEs, a master and a slave.",
         "kme": "Settings of all KMEs: see above.",
     },
-    "[[sites]]": {"name": "Part of the names of its processes.", "saes": "The SAEs its KME serves."},
+    "[[sites]]": {
+        "name": "Part of the names of its processes.",
+        "saes": "The SAEs its KME serves.",
+        "nickname": "Shown beside the KME's name in logs and status.",
+    },
     "[[links]]": {
         "name": "Part of the name of its process.",
         "alice": "Where pulses are prepared.",

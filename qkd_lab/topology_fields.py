@@ -125,6 +125,7 @@ TOP = {
 
 SITE = {
     "name": Key("a name", _text, required=True),
+    "nickname": Key("a name", _text),
     "saes": Key("a list of SAE ids", lambda value: isinstance(value, list) and all(map(_text, value))),
 }
 

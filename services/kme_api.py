@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kme.web.certificates import info_routes
 from kme.web.operator import operator_app
 from kme.web.peer import peer_app
 from kme.web.qkde import qkde_app
@@ -19,6 +20,10 @@ def make(settings: Settings) -> Server:
     site = settings.process.removeprefix("kme-")
     kme = entity(settings, site, database_size=THREADS)
 
+    def sae():
+        info = info_routes(kme.settings.kme_id, kme.catalogue.admit)
+        return sae_app(kme.delivery, kme.certificates.sae_of, info)
+
     def listener(name: str, authority: str, app) -> Listener:
         return Listener(name, settings.bind(name), settings.authority(authority), app)
 
@@ -26,7 +31,7 @@ def make(settings: Settings) -> Server:
         settings.process,
         settings.credentials,
         [
-            listener("sae", f"sae-{site}", lambda: sae_app(kme.delivery)),
+            listener("sae", f"sae-{site}", sae),
             listener(
                 "peer",
                 "kme",

@@ -43,6 +43,7 @@ class Settings:
     worker_count: int
     kme: Mapping[str, Any]  # by the names of kme.model.KmeSettings
     detours_file: Path | None = None
+    revocations: Path | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -65,6 +66,7 @@ class Settings:
             worker_count=found["QKD_WORKERS"],
             kme={name: one.value for name, one in kme.items()},
             detours_file=Path(found["QKD_DETOURS"]) if found["QKD_DETOURS"] else None,
+            revocations=Path(found["QKD_CRLS"]) if found["QKD_CRLS"] else None,
         )
 
     @cached_property
@@ -90,11 +92,11 @@ class Settings:
 
     @cached_property
     def credentials(self) -> Credentials:
-        return Credentials.in_folder(self._identity_folder(self.process))
+        return Credentials.in_folder(self._identity_folder(self.process), self.revocations)
 
     def credentials_of(self, name: str) -> Credentials:
         """Another certificate of the same holder: a demo SAE has one for its KME and one for other demo SAEs."""
-        return Credentials.in_folder(self._identity_folder(name))
+        return Credentials.in_folder(self._identity_folder(name), self.revocations)
 
     def authority(self, name: str) -> Path:
         """The certificate of the one authority a listener trusts."""
