@@ -17,18 +17,18 @@ from qkde.bb84.account import RoundAccount
 from qkde.bb84.alice import Alice
 from qkde.bb84.bits import pack
 from qkde.bb84.bob import run_bob
-from qkde.bb84.finite_key import binary_entropy
 from qkde.bb84.messages import Message, StartRound, decode, encode
 from qkde.bb84.pads import MemoryPads, RoundPads, pre_shared_key
 from qkde.bb84.parameters import MAX_PULSES_PER_FRAME, MAX_PULSES_PER_ROUND, RoundParameters
-from qkde.bb84.randomness import KEY_BASIS
 from qkde.bb84.report import RoundReport
 from qkde.chance import Chance
 from qkde.decoy_round import DecoyRound
-from qkde.ground_truth import EveRecord, GroundTruth, ground_truth
-from qkde.link import aer, exact
+from qkde.ground_truth import GroundTruth, truth_of_round
+from qkde.link import exact
 from qkde.link.channel import CHUNK_PULSES, MODES, Transmission, transmit
+from qkde.link.eve_record import EveRecord
 from qkde.link.physics import LinkPhysics
+from qkde.link.round_record import heard
 from qkde.link.source import SinglePhotons, Source, WeakCoherentPulses
 
 
@@ -108,26 +108,20 @@ def simulate(
         report, eve, allowance = round_.run(), round_.eve, round_.proof_allowance_bits
         intensities = round_.intensities()
     else:
-        report, eve, allowance = _single_photon_round(order, key, physics, chance, mode, clock)
-    public_bits = report.leak_alice + parameters.verification_bits
-    truth = ground_truth(
-        eve, secret_bits=report.secret_bits, public_bits=public_bits, proof_allowance_bits=allowance
-    )
+        report, eve = _single_photon_round(order, key, physics, chance, mode, clock)
+        allowance = None
+    truth = truth_of_round(eve, report.to_json(), allowance)
     return RoundResult(report, truth, physics, source, mode, seed, intensities)
 
 
 def _single_photon_round(
     order: StartRound, key: bytes, physics: LinkPhysics, chance: Chance, mode: str, clock: Callable[[], float]
-) -> tuple[RoundReport, EveRecord, float | None]:
-    """The report, Eve's record, and what the proof allows her."""
+) -> tuple[RoundReport, EveRecord]:
     link = InMemoryLink(physics, chance.nature, mode)
     alice = Alice("simulated", MemoryPads(key), link, chance.alice, clock, keep=lambda block: None)
     bob_pads = MemoryPads(key)
     report = run_bob(order, InMemoryChannel(alice), link, chance.bob, clock, bob_pads, keep=lambda block: None)
-    if report.phase_error_bound is None:
-        return report, link.eve, None
-    key_bits = report.sifted_bits - report.sample_bits
-    return report, link.eve, key_bits * binary_entropy(report.phase_error_bound)
+    return report, link.eve
 
 
 def frames_of(pulses: int) -> tuple[int, int]:
@@ -176,7 +170,6 @@ class InMemoryLink:
         if self._measured is None:
             return False
         (bits, alice_bases), (bob_bases, sent) = self._prepared, self._measured
-        key = (sent.clicks == 1) & (alice_bases == KEY_BASIS) & (bob_bases == KEY_BASIS)
-        self.eve.hear(sent.knowledge, bits, KEY_BASIS, aer.ANGLES_DEGREES, np.flatnonzero(key))
+        self.eve += heard(bits, alice_bases, bob_bases, sent)
         self._prepared = self._measured = None
         return True
