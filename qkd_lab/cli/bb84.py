@@ -20,6 +20,9 @@ class Impossible(click.ClickException):
         click.echo(f"qkd-lab bb84: {' '.join(self.message.split())}", err=True)
 
 
+LARGEST_INTEGER = 10**18
+
+
 class Number(click.ParamType):
     """A number, also as 1e6; whole where `whole`."""
 
@@ -34,11 +37,11 @@ class Number(click.ParamType):
             number = float(value)
             if not self.whole:
                 return number
-            if number == int(number):
+            if number == int(number) and abs(number) < LARGEST_INTEGER:
                 return int(value) if str(value).isdecimal() else int(number)
         except (ValueError, OverflowError):
             pass
-        expected = "an integer, such as 1000 or 1e6" if self.whole else "a number"
+        expected = "an integer, such as 1000 or 1e6, below 1e18" if self.whole else "a number"
         raise Impossible(f"{name} is {value!r}: expected {expected}")
 
 
