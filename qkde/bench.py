@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import resource
+import multiprocessing
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,8 @@ from qkde.simulation import frames_of, simulate
 DEPOLARIZING = 0.06
 BLOCK_PULSES, BLOCK_KEY_BASIS = 2_200_000, 0.89
 CASCADE_BITS, TOEPLITZ_BITS = 1_000_000, (1_000_000, 500_000)
+FRAME_BITS, FRAME_QBERS = 10_000, (0.01, 0.02, 0.05, 0.10)
+ATTACKS = {"none": "with noise", "intercept-resend:1": "with noise and Eve on all"}
 
 
 @dataclass(frozen=True)
@@ -42,17 +46,24 @@ class Figure:
         return asdict(self)
 
 
-def figures(pulses: int = 1_000_000, repeats: int = 3) -> Iterator[Figure]:
-    """Every figure as soon as it is there. `pulses`: of the transmissions."""
-    sent = [OsRandomness().bits(pulses) for _ in range(3)]
-    attacks = {"none": "with noise", "intercept-resend:1": "with noise and Eve on all"}
-    elapsed_s = {eve: _transmission(sent, eve, repeats) for eve in attacks}
-    yield Figure("memory of this process, highest", _peak_mb(), "MB", note=f"Aer path, {pulses:,} pulses")
-    for eve, what in attacks.items():
-        yield _beside_numpy(sent, eve, what, elapsed_s[eve], repeats)
+def figures(pulse_counts: Sequence[int] = (10**6, 10**7), frame_count: int = 0, repeats: int = 3) -> Iterator[Figure]:
+    """Every figure as soon as it is there. `pulse_counts`: of the transmissions; `frame_count`: how many short frames
+    Cascade has to correct, none wrong, for each variant and QBER.
+    """
+    for pulses in pulse_counts:
+        sent = [OsRandomness().bits(pulses) for _ in range(3)]
+        for eve, what in ATTACKS.items():
+            yield _beside_numpy(sent, eve, what, _transmission(sent, eve, repeats), repeats)
+        del sent
+        for eve, what in ATTACKS.items():
+            peak_mb = _in_a_process_of_its_own(_peak_mb_of_transmission, pulses, eve)
+            yield Figure(f"peak memory, {pulses:,} pulses {what}", peak_mb, "MB", note="in a process of its own")
     for name in VARIANTS:
         for qber in (0.01, 0.02, 0.03, 0.05):
             yield _cascade(name, qber, repeats)
+    for name in VARIANTS if frame_count else ():
+        for qber in FRAME_QBERS:
+            yield _short_frames(name, qber, frame_count)
     yield _toeplitz(repeats)
     yield _block(repeats)
 
@@ -85,19 +96,13 @@ def _beside_numpy(sent: list[np.ndarray], eve: str, what: str, elapsed_s: float,
 
 
 def _cascade(name: str, qber: float, repeats: int) -> Figure:
-    nature = np.random.default_rng()
-    alice = nature.integers(0, 2, CASCADE_BITS, dtype=np.uint8)
-    bob = alice ^ (nature.random(CASCADE_BITS) < qber)
+    alice, bob = _noisy_pair(CASCADE_BITS, qber)
     last: list[Corrector] = []
 
     def run() -> None:
-        teller = ParityTeller(alice)
-
-        def ask(message: Message) -> Message:
-            return teller.start_pass(message) if isinstance(message, StartPass) else teller.ask_parities(message)
-
-        last[:] = [Corrector(bob, VARIANTS[name], ask, lambda count: pack(OsRandomness().bits(8 * count)))]
-        if not np.array_equal(last[0].run(qber), alice):
+        corrected, corrector = _corrected(name, alice, bob, qber)
+        last[:] = [corrector]
+        if not np.array_equal(corrected, alice):
             raise AssertionError("Cascade left errors")
 
     elapsed_s = _best(run, repeats)
@@ -105,6 +110,34 @@ def _cascade(name: str, qber: float, repeats: int) -> Figure:
     note = f"f {efficiency:.3f}, {last[0].message_count} messages"
     what = f"Cascade {name}, {CASCADE_BITS:,} bits at {qber:.0%}"
     return Figure(what, CASCADE_BITS / elapsed_s / 1e6, "Mbit/s", note=note)
+
+
+def _short_frames(name: str, qber: float, frame_count: int) -> Figure:
+    wrong, parities = 0, 0
+    for _ in range(frame_count):
+        alice, bob = _noisy_pair(FRAME_BITS, qber)
+        corrected, corrector = _corrected(name, alice, bob, qber)
+        wrong += not np.array_equal(corrected, alice)
+        parities += corrector.disclosed_parities
+    what = f"Cascade {name}, {frame_count:,} frames of {FRAME_BITS:,} bits at {qber:.0%}"
+    note = f"f {parities / (frame_count * FRAME_BITS * binary_entropy(qber)):.3f}"
+    return Figure(what, wrong, "wrong", note=note)
+
+
+def _noisy_pair(bit_count: int, qber: float) -> tuple[np.ndarray, np.ndarray]:
+    nature = np.random.default_rng()
+    alice = nature.integers(0, 2, bit_count, dtype=np.uint8)
+    return alice, alice ^ (nature.random(bit_count) < qber)
+
+
+def _corrected(name: str, alice: np.ndarray, bob: np.ndarray, qber: float) -> tuple[np.ndarray, Corrector]:
+    teller = ParityTeller(alice)
+
+    def ask(message: Message) -> Message:
+        return teller.start_pass(message) if isinstance(message, StartPass) else teller.ask_parities(message)
+
+    corrector = Corrector(bob, VARIANTS[name], ask, lambda count: pack(OsRandomness().bits(8 * count)))
+    return corrector.run(qber), corrector
 
 
 def _toeplitz(repeats: int) -> Figure:
@@ -123,7 +156,10 @@ def _block(repeats: int) -> Figure:
         lambda: reports.append(simulate(parameters, LinkPhysics(depolarizing=DEPOLARIZING)).report), repeats
     )
     secret_bits = reports[-1].secret_bits
-    note = f"{secret_bits:,} secret bits in {elapsed_s:.2f} s, finite key, test QBER {reports[-1].qber_test:.4f}"
+    note = (
+        f"{secret_bits:,} secret bits in {elapsed_s:.2f} s, finite key, key and test in separate bases, "
+        f"p_Z {BLOCK_KEY_BASIS}, test QBER {reports[-1].qber_test:.4f}"
+    )
     what = f"whole block, {BLOCK_PULSES:,} pulses at QBER 3 %"
     return Figure(what, secret_bits / elapsed_s / 1e6, "Mbit/s", note=note)
 
@@ -138,5 +174,13 @@ def _best(run: Callable[[], Any], repeats: int) -> float:
     return min(elapsed)
 
 
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+def _in_a_process_of_its_own(function: Callable[..., float], *arguments: Any) -> float:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(function, arguments)
+
+
+def _peak_mb_of_transmission(pulses: int, eve: str) -> float:
+    """In a fresh process: the most memory it ever had, with Python, Qiskit and the arrays of both ends."""
+    _transmission([OsRandomness().bits(pulses) for _ in range(3)], eve, repeats=1)
+    # Not getrusage: its maximum is inherited from whoever started the process.
+    return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1e3
