@@ -18,7 +18,7 @@ FIGURES = [
     *(rf"Cascade {name}, 2 frames of 10,000 bits at {qber}%" for name in ("original", "efficient")
       for qber in (1, 2, 5, 10)),
     r"Toeplitz 2,000 → 1,000 bits",
-    r"whole block, 40,000 pulses at QBER 3 %",
+    r"whole block, 400,000 pulses at QBER 3 %",
 ]  # fmt: skip
 
 
@@ -26,7 +26,7 @@ FIGURES = [
 def small(monkeypatch):
     monkeypatch.setattr(bench, "CASCADE_BITS", 3_000)
     monkeypatch.setattr(bench, "TOEPLITZ_BITS", (2_000, 1_000))
-    monkeypatch.setattr(bench, "BLOCK_PULSES", 40_000)
+    monkeypatch.setattr(bench, "BLOCK_PULSES", 400_000)
 
 
 def test_every_figure_is_measured_with_what_it_is_compared_with():
