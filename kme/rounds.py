@@ -36,6 +36,12 @@ class RoundReports:
             newest = sql.fetchone()["report_id"]
             sql.execute("DELETE FROM round_report WHERE report_id <= %s", (newest - KEPT_REPORTS,))
 
+    def of_block(self, block_id: UUID) -> list[dict[str, Any]]:
+        """What this KME has kept of the round with the block's id, if it ordered it."""
+        with self._database.transaction() as sql:
+            sql.execute("SELECT report FROM round_report WHERE block_id = %s ORDER BY report_id", (block_id,))
+            return [row["report"] for row in sql.fetchall()]
+
     def last(self, link: str, count: int = 1) -> list[dict[str, Any]]:
         """The newest first."""
         with self._database.transaction() as sql:

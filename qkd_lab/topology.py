@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from qkd_lab.topology_fields import CONNECTION, LINK, PHYSICS, PROTOCOL, SITE, TOP, TopologyError, read_fields
+from qkd_lab.topology_fields import CONNECTION, LINK, PHYSICS, PROTOCOL, SITE, SOURCE, TOP, TopologyError, read_fields
 
 SHIPPED = Path(__file__).parent / "topologies"
 # Site and link names become parts of process names, host names and file names.
@@ -52,6 +52,31 @@ class Protocol:
 
 
 @dataclass(frozen=True)
+class Source:
+    """What Alice sends, which both QKDEs must agree on: single photons where nothing is said.
+
+    `set`: a parameter set (`qkde.parameter_sets`) that gives what is None here; `qkde.parameter_sets.rounds` puts the
+    two together. `source`: `single-photon` or `weak-coherent`; intensities are mean photon numbers, each with how
+    often Alice takes it. `key_basis_probability` goes before the protocol's.
+    """
+
+    set: str | None = None
+    source: str | None = None
+    signal_intensity: float | None = None
+    decoy_intensity: float | None = None
+    vacuum_intensity: float | None = None
+    signal_probability: float | None = None
+    decoy_probability: float | None = None
+    vacuum_probability: float | None = None
+    key_basis_probability: float | None = None
+
+    @property
+    def given(self) -> dict[str, str | float]:
+        """What the file says."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
 class Site:
     """One security boundary: a KME, a QKDE, their stores, and the SAEs that the KME serves."""
 
@@ -76,6 +101,7 @@ class Link:
     bob: str
     physics: Physics = Physics()
     protocol: Protocol = Protocol()
+    source: Source = Source()
 
     @property
     def qlink_id(self) -> str:
@@ -162,6 +188,7 @@ def _topology(document: dict, name: str) -> Topology:
         values = read_fields(table, where, LINK)
         values["physics"] = Physics(**read_fields(values["physics"], f"{where}.physics", PHYSICS))
         values["protocol"] = Protocol(**read_fields(values["protocol"], f"{where}.protocol", PROTOCOL))
+        values["source"] = Source(**read_fields(values["source"], f"{where}.source", SOURCE))
         links.append(Link(**values))
     return Topology(top["name"], sites, tuple(links), connections)
 

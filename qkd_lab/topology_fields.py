@@ -102,6 +102,7 @@ LINK = {
     "bob": Key("the name of the site that measures", _text, required=True),
     "physics": Key("a table", lambda value: isinstance(value, dict), default={}),
     "protocol": Key("a table", lambda value: isinstance(value, dict), default={}),
+    "source": Key("a table", lambda value: isinstance(value, dict), default={}),
 }
 
 PHYSICS = {
@@ -131,6 +132,21 @@ PROTOCOL = {
     "qber_tolerance": Key("a fraction above 0 and below 0.5", lambda value: _number(value) and 0 < value < 0.5),
     "epsilon_secrecy": _epsilon(),
     "epsilon_correctness": _epsilon(),
+}
+
+# As the parameter sets have it (qkde/parameter_sets/keys.py), written again for the reason below; a test compares them.
+PARAMETER_SETS = ("gys", "ideal", "lab")
+_INTENSITY, _OFTEN = _from(0, 10, "a mean photon number"), _from(0, 1, "a probability")
+SOURCE = {
+    "set": Key(f"one of {', '.join(PARAMETER_SETS)}", lambda value: value in PARAMETER_SETS),
+    "source": Key("single-photon or weak-coherent", lambda value: value in ("single-photon", "weak-coherent")),
+    "signal_intensity": Key("a mean photon number above 0, up to 10", lambda v: _number(v) and 0 < v <= 10),
+    "decoy_intensity": _INTENSITY,
+    "vacuum_intensity": _INTENSITY,
+    "signal_probability": Key("a probability above 0, up to 1", lambda value: _number(value) and 0 < value <= 1),
+    "decoy_probability": _OFTEN,
+    "vacuum_probability": _OFTEN,
+    "key_basis_probability": PROTOCOL["key_basis_probability"],
 }
 
 # What the KME takes (kme/model.py), written again because nothing but the standard library is imported here; a test

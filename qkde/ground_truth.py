@@ -9,12 +9,17 @@ H₂ the collision entropy that is left to her.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from math import exp2, log1p
-from typing import Any
+from typing import Any, TypeVar
 
+from qkde.bb84.errors import RoundFailed
 from qkde.bb84.finite_key import binary_entropy
+from qkde.bb84.parameters import RoundParameters
+from qkde.bb84.proofs import RoundCounts, proven_length
 from qkde.link.eve_record import EveRecord
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -38,22 +43,33 @@ class GroundTruth:
         return asdict(self)
 
 
-def truth_of_round(
-    record: EveRecord, report: Mapping[str, Any], proof_allowance_bits: float | None = None
-) -> GroundTruth:
-    """Beside what an end claims: `report` is its `RoundReport.to_json()`.
-
-    `proof_allowance_bits`: a decoy proof's; without one, that of single photons, n·h(phase error bound).
-    """
-    bound = report["phase_error_bound"]
-    if proof_allowance_bits is None and bound is not None:
-        proof_allowance_bits = (report["sifted_bits"] - report["sample_bits"]) * binary_entropy(bound)
+def truth_of_round(record: EveRecord, report: Mapping[str, Any]) -> GroundTruth:
+    """Beside what an end claims: `report` is its `RoundReport.to_json()`."""
     return ground_truth(
         record,
         secret_bits=report["secret_bits"],
         public_bits=report["leak_alice"] + report["parameters"]["verification_bits"],
-        proof_allowance_bits=proof_allowance_bits,
+        proof_allowance_bits=_proof_allowance_bits(report),
     )
+
+
+def _proof_allowance_bits(report: Mapping[str, Any]) -> float | None:
+    """What the proof takes off the key for Eve: of single photons n·h(φ), with decoys all but theirs 1 − h(φ)."""
+    bound = report["phase_error_bound"]
+    if bound is None:
+        return None
+    parameters, counts = _of(RoundParameters, report["parameters"]), _of(RoundCounts, report["counts"])
+    try:
+        single = proven_length(parameters, counts, 0).single_photon_events
+    except RoundFailed:
+        return None
+    return counts.key_bits - single * (1 - binary_entropy(bound))
+
+
+def _of(kind: type[T], values: Mapping[str, Any]) -> T:
+    """From JSON, which has lists for tuples. Members of other kinds are left out."""
+    plain = {part.name: values[part.name] for part in fields(kind)}
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()})
 
 
 def ground_truth(

@@ -7,29 +7,34 @@ this module's result has the ground truth beside what the ends can see.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from qkde.bb84.account import RoundAccount
 from qkde.bb84.alice import Alice
 from qkde.bb84.bits import pack
 from qkde.bb84.bob import run_bob
+from qkde.bb84.estimation import error_rate
+from qkde.bb84.intensities import PulseIntensities, counts_of
 from qkde.bb84.messages import Message, StartRound, decode, encode
-from qkde.bb84.pads import MemoryPads, RoundPads, pre_shared_key
+from qkde.bb84.pads import MemoryPads, pre_shared_key
 from qkde.bb84.parameters import MAX_PULSES_PER_FRAME, MAX_PULSES_PER_ROUND, RoundParameters
+from qkde.bb84.randomness import KEY_BASIS, TEST_BASIS
 from qkde.bb84.report import RoundReport
 from qkde.chance import Chance
-from qkde.decoy_round import DecoyRound
 from qkde.ground_truth import GroundTruth, truth_of_round
 from qkde.link import exact
 from qkde.link.channel import CHUNK_PULSES, MODES, Transmission, transmit
 from qkde.link.eve_record import EveRecord
 from qkde.link.physics import LinkPhysics
 from qkde.link.round_record import heard
-from qkde.link.source import SinglePhotons, Source, WeakCoherentPulses
+from qkde.link.source import SinglePhotons, Source, WeakCoherentPulses, poisson
+from qkde.link.theory import expected
+
+BASIS_NAMES = {KEY_BASIS: "key", TEST_BASIS: "test"}
+KINDS = ("detected", "errors")
 
 
 class ImpossibleSimulation(ValueError):
@@ -59,10 +64,7 @@ class RoundResult:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types. `parameters` has all that was set; `seed` is None for operating-system randomness."""
         plain = self.report.to_json()
-        plain["parameters"] = {
-            "proof": "Tomamichel, Lim, Gisin, Renner 2012, fixed length", **plain["parameters"],
-            **self.physics.settings(), **self.source.settings(), "mode": self.mode
-        }  # fmt: skip
+        plain["parameters"] |= {**self.physics.settings(), **self.source.settings(), "mode": self.mode}
         return {
             **plain,
             "aborted": self.report.outcome != "key",
@@ -88,6 +90,7 @@ def simulate(
     Raises ImpossibleSimulation, and qkde.link.aer.SimulationFailed; whatever else goes wrong is in the report.
     """
     source = source or SinglePhotons()
+    parameters = replace(parameters, **source.round_settings())
     if mode not in MODES:
         raise ImpossibleSimulation(f"mode is {mode!r}: expected {' or '.join(MODES)}")
     if mode == "exact" and parameters.pulses > exact.MAX_PULSES:
@@ -99,29 +102,38 @@ def simulate(
         raise ImpossibleSimulation(f"seed is {seed}: expected an integer of 0 or more")
     chance = Chance.of(seed)
     order = StartRound(chance.block_id, "simulated", "simulation", parameters)
-    intensities = ()
     key = pre_shared_key(lambda byte_count: pack(chance.alice.bits(8 * byte_count)))
-    if isinstance(source, WeakCoherentPulses):
-        # No messages are exchanged in such a round, so none are authenticated: its pads stay untouched.
-        account = RoundAccount(order, clock, RoundPads(MemoryPads(key), order.link))
-        round_ = DecoyRound(account, physics, source, chance, mode)
-        report, eve, allowance = round_.run(), round_.eve, round_.proof_allowance_bits
-        intensities = round_.intensities()
-    else:
-        report, eve = _single_photon_round(order, key, physics, chance, mode, clock)
-        allowance = None
-    truth = truth_of_round(eve, report.to_json(), allowance)
-    return RoundResult(report, truth, physics, source, mode, seed, intensities)
-
-
-def _single_photon_round(
-    order: StartRound, key: bytes, physics: LinkPhysics, chance: Chance, mode: str, clock: Callable[[], float]
-) -> tuple[RoundReport, EveRecord]:
     link = InMemoryLink(physics, chance.nature, mode)
     alice = Alice("simulated", MemoryPads(key), link, chance.alice, clock, keep=lambda block: None)
     bob_pads = MemoryPads(key)
     report = run_bob(order, InMemoryChannel(alice), link, chance.bob, clock, bob_pads, keep=lambda block: None)
-    return report, link.eve
+    truth = truth_of_round(link.eve, report.to_json())
+    intensities = _intensities(physics, source, link.counted) if isinstance(source, WeakCoherentPulses) else ()
+    return RoundResult(report, truth, physics, source, mode, seed, intensities)
+
+
+def _intensities(
+    physics: LinkPhysics, source: WeakCoherentPulses, counted: Mapping[str, np.ndarray]
+) -> tuple[dict[str, Any], ...]:
+    """Per intensity what came of its pulses, and what theory has for a link on which nobody listens."""
+    theory = {basis: expected(physics, source, basis) for basis in BASIS_NAMES}
+    rows = []
+    for i, (name, mean, probability) in enumerate(source.sent):
+        at_this = source.intensities.index(mean)
+        row = {
+            "name": name,
+            "intensity": mean,
+            "probability": probability,
+            "pulses": int(counted["pulses"][i]),
+            "gain": error_rate(int(counted["clicks"][i]), int(counted["pulses"][i])),
+            "gain_expected": theory[KEY_BASIS][at_this].gain,
+        }
+        for basis, what in BASIS_NAMES.items():
+            detected, errors = (int(counted[f"{kind}_{what}"][i]) for kind in KINDS)
+            row[f"detected_{what}"], row[f"qber_{what}"] = detected, error_rate(errors, detected)
+            row[f"qber_{what}_expected"] = theory[basis][at_this].error_rate
+        rows.append(row)
+    return tuple(rows)
 
 
 def frames_of(pulses: int) -> tuple[int, int]:
@@ -150,19 +162,30 @@ class InMemoryChannel:
 
 
 class InMemoryLink:
-    """Alice's source and Bob's detectors on one link, and the record of what Eve heard. One frame at a time."""
+    """Alice's source and Bob's detectors on one link, and the record of what Eve heard. One frame at a time.
+
+    `counted`: ground truth by intensity, also of rounds that end before their ends know it.
+    """
 
     def __init__(self, physics: LinkPhysics, nature: np.random.Generator, mode: str) -> None:
         self._physics, self._nature, self._mode = physics, nature, mode
         self._prepared: tuple[np.ndarray, np.ndarray] | None = None
+        self._intensities: PulseIntensities | None = None
         self._measured: tuple[np.ndarray, Transmission] | None = None
         self.eve = EveRecord()
+        names = ("pulses", "clicks", *(f"{kind}_{what}" for kind in KINDS for what in BASIS_NAMES.values()))
+        self.counted = {name: np.zeros(3, int) for name in names}
 
-    def prepare(self, frame: int, bits: np.ndarray, bases: np.ndarray) -> None:
-        self._prepared, self._measured = (bits, bases), None
+    def prepare(
+        self, frame: int, bits: np.ndarray, bases: np.ndarray, intensities: PulseIntensities | None = None
+    ) -> None:
+        self._prepared, self._intensities, self._measured = (bits, bases), intensities, None
 
     def measure(self, frame: int, bases: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        sent = transmit(*self._prepared, bases, self._physics, self._nature, mode=self._mode)
+        light, photons = self._intensities, None
+        if light is not None:
+            photons = poisson(light.means, light.choices, self._nature)
+        sent = transmit(*self._prepared, bases, self._physics, self._nature, photons, self._mode)
         self._measured = bases, sent
         return sent.clicks, sent.outcomes
 
@@ -171,5 +194,18 @@ class InMemoryLink:
             return False
         (bits, alice_bases), (bob_bases, sent) = self._prepared, self._measured
         self.eve += heard(bits, alice_bases, bob_bases, sent)
-        self._prepared = self._measured = None
+        if self._intensities is not None:
+            self._count(self._intensities.choices, bits, alice_bases, bob_bases, sent)
+        self._prepared = self._intensities = self._measured = None
         return True
+
+    def _count(
+        self, choices: np.ndarray, bits: np.ndarray, alice: np.ndarray, bob: np.ndarray, sent: Transmission
+    ) -> None:
+        clicked = sent.clicks == 1
+        self.counted["pulses"] += counts_of(choices, 3)
+        self.counted["clicks"] += counts_of(choices[clicked], 3)
+        for basis, what in BASIS_NAMES.items():
+            sifted = clicked & (alice == basis) & (bob == basis)
+            self.counted[f"detected_{what}"] += counts_of(choices[sifted], 3)
+            self.counted[f"errors_{what}"] += counts_of(choices[sifted & (sent.outcomes != bits)], 3)

@@ -16,6 +16,7 @@ from qkde.node.handover import Handover
 from qkde.node.pads import FilePads
 from qkde.node.spool import Spool
 from qkde.node.web import classical_app, kme_app, ops_app
+from qkde.parameter_sets.rounds import round_parameters
 
 from .listeners import Listener, Server
 from .process import run
@@ -24,6 +25,13 @@ from .settings import Settings, SettingsError
 REPORTS_KEPT = 50
 QKDE_TIMEOUT_S = 30.0
 QLINK_TIMEOUT_S = 30.0
+
+
+def _parameters(link: Link) -> RoundParameters:
+    try:
+        return round_parameters(asdict(link.protocol), link.source.given)
+    except ValueError as error:
+        raise SettingsError(f"link {link.name}: {error}") from error
 
 
 def make(settings: Settings) -> Server:
@@ -47,7 +55,7 @@ def make(settings: Settings) -> Server:
             owners=(kme.id, f"kme-{other}"),
             other_qkde=settings.peer(other_qkde.id, "classical", other_qkde, timeout_s=QKDE_TIMEOUT_S),
             quantum=settings.peer(quantum.id, "qkd", quantum, timeout_s=QLINK_TIMEOUT_S),
-            parameters=RoundParameters(**asdict(link.protocol)),
+            parameters=_parameters(link),
             randomness=OsRandomness(),
             pads=FilePads(settings.state / "pads", spool_key, link.name, pre_shared_key),
             clock=time.monotonic,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 from flask import Flask, Response, request
 
 from kme.entity import Entity
-from kme.errors import KmeError
+from kme.errors import BadRequest, KmeError
 from kme.etsi014 import connection_in, connection_json
 from kme.strict_json import object_in, string
 from kme.web.errors import answer_errors
@@ -53,6 +54,10 @@ def operator_app(kme: Entity) -> Flask:
     def connections() -> Response:
         return answer([connection_json(one, kme.pool_count(one)) for one in kme.catalogue.refresh()])
 
+    @app.get("/v1/reports")
+    def reports() -> Response:
+        return answer(kme.reports.of_block(_block_id(request.args.get("block_id", ""))))
+
     @app.get("/v1/status")
     def status() -> Response:
         links = [{"link": one.name, "peer": one.peer_kme_id} | kme.link_status(one.name) for one in settings.links]
@@ -68,6 +73,13 @@ def operator_app(kme: Entity) -> Flask:
         )
 
     return app
+
+
+def _block_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise BadRequest("block_id in the query: expected a UUID") from None
 
 
 def _pools(kme: Entity) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from qkd_lab.cli.network import down, status, up
 from qkd_lab.cli.pki import pki
 from qkd_lab.cli.rate import rate
 from qkd_lab.cli.register import register
+from qkd_lab.cli.verify_block import verify_block
 from qkd_lab.lab_folder import LabError
 from qkd_lab.pki.authority import PkiError
 from qkd_lab.topology import TopologyError
@@ -29,7 +30,7 @@ def cli() -> None:
     """
 
 
-for command in (up, down, status, demo, register, link, pki, doctor, bb84, rate):
+for command in (up, down, status, demo, register, link, pki, doctor, bb84, rate, verify_block):
     cli.add_command(command)
 
 

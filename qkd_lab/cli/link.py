@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -10,7 +11,12 @@ from qkd_lab.cli.link_rounds import rounds
 from qkd_lab.lab_folder import LabFolder
 from qkd_lab.operator_calls import Operator
 from qkd_lab.pki.secrets import renew_pre_shared_key
+from qkd_lab.topology import Source
+from qkd_lab.topology_fields import PROTOCOL, SOURCE
 
+# What both QKDEs of a link must agree on before a round: in the topology alone.
+AGREED = tuple(dict.fromkeys((*SOURCE, *PROTOCOL)))
+SINGLE_PHOTONS = Source(source="single-photon")
 COUNTERS = ("link", "frames_measured", "pulses_measured", "pulses_per_second")
 
 
@@ -28,7 +34,24 @@ def show(name: str | None) -> None:
     """Show one link, or all."""
     operator = Operator(LabFolder.here())
     for known in [operator.link(name)] if name else operator.topology.links:
-        _print(operator.call(known.qlink_id, "GET", "/v1/physics"))
+        _print(operator.call(known.qlink_id, "GET", "/v1/physics"), known.source)
+
+
+def _refuse_agreed(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        where = "source" if param.name in SOURCE else "protocol"
+        raise click.UsageError(
+            f"{param.opts[0]}: both QKDEs of a link must agree on {param.name}, so it can't be changed while they run: "
+            f"give it under [links.{where}] in the topology of a new lab"
+        )
+
+
+def _without_what_is_agreed(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that are known, to say why they are none."""
+    for name in AGREED:
+        option = f"--{name.replace('_', '-')}"
+        command = click.option(option, hidden=True, expose_value=False, callback=_refuse_agreed)(command)
+    return command
 
 
 @link.command("set")
@@ -45,13 +68,19 @@ def show(name: str | None) -> None:
 @click.option("--afterpulse-probability", type=float, help="That a click is followed by one without light.")
 @click.option("--repetition-rate-hz", type=float, help="Pulses per simulated second.")
 @click.option("--eve", help="none, or intercept-resend:FRACTION, which adds a quarter of FRACTION to the QBER.")
+@_without_what_is_agreed
 def set_(name: str, **settings: Any) -> None:
-    """Change a link from its next round on."""
+    """Change a link's physics from its next round on.
+
+    Source and protocol (intensities, bases, tolerance) are not among them: the two QKDEs must agree on these, so they
+    are set in the topology.
+    """
     wanted = {key: value for key, value in settings.items() if value is not None}
     if not wanted:
         raise click.UsageError("nothing to set: give --loss-db, --depolarizing, --eve or another")
     operator = Operator(LabFolder.here())
-    _print(operator.call(operator.link(name).qlink_id, "PATCH", "/v1/physics", wanted))
+    chosen = operator.link(name)
+    _print(operator.call(chosen.qlink_id, "PATCH", "/v1/physics", wanted), chosen.source)
 
 
 @link.command()
@@ -68,10 +97,11 @@ def rekey(name: str) -> None:
             click.echo(f"{site.qkde_id}: pre-shared key {answer['key_id']}, {answer['pads_left']} pads")
 
 
-def _print(physics: dict[str, Any]) -> None:
+def _print(physics: dict[str, Any], source: Source = SINGLE_PHOTONS) -> None:
+    agreed = ", ".join(f"{name} {value}" for name, value in (source.given or SINGLE_PHOTONS.given).items())
     speed = physics.get("pulses_per_second")
     measured = f"{physics.get('pulses_measured', 0):,} pulses measured"
     if speed:
         measured += f", {speed:,.0f} pulses/s by Aer alone"
     settings = ", ".join(f"{name} {value}" for name, value in physics.items() if name not in COUNTERS)
-    click.echo(f"{physics['link']}: {settings}; {measured}")
+    click.echo(f"{physics['link']}: {settings}; source: {agreed}; {measured}")

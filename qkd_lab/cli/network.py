@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from qkd_lab.lab_folder import LabError, LabFolder
 from qkd_lab.operator_calls import Operator
 from qkd_lab.processes import processes
 from qkd_lab.status import gather
-from qkd_lab.topology import SHIPPED, load
+from qkd_lab.topology import SHIPPED, Topology, TopologyError, load
 
 
 @click.command()
@@ -29,7 +30,9 @@ def up(file: Path | None, timeout: float) -> None:
     if pid := control.running_pid(lab):
         raise LabError(f"a lab is running here already (pid {pid}): `qkd-lab down` stops it")
     wanted = _topology_file(lab, file)
-    total = len(processes(load(wanted)))
+    topology = load(wanted)
+    _check_rounds(wanted, topology)
+    total = len(processes(topology))
     started = time.monotonic()
     console = Console(stderr=True)
     columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
@@ -49,6 +52,17 @@ def up(file: Path | None, timeout: float) -> None:
         f"the lab runs: {total} processes in {time.monotonic() - started:.1f} s, {state['postgres']}, {state['redis']}"
     )
     click.echo("addresses are in .lab/endpoints.json, certificates in .lab/pki; `qkd-lab down` stops it")
+
+
+def _check_rounds(file: Path, topology: Topology) -> None:
+    """What only the QKDEs can say of a link's source and protocol, before they are started."""
+    from qkde.parameter_sets.rounds import round_parameters  # formulas, no physics
+
+    for link in topology.links:
+        try:
+            round_parameters(asdict(link.protocol), link.source.given)
+        except ValueError as error:
+            raise TopologyError(f"{file}: table links[{link.name}], protocol and source: {error}") from None
 
 
 def _topology_file(lab: LabFolder, file: Path | None) -> Path:

@@ -12,10 +12,10 @@ import click
 
 from qkd_lab.cli.number_lists import NumberList
 from qkd_lab.lab_folder import LabError
+from qkde.bb84.errors import InvalidParameter
+from qkde.bb84.one_decoy import PROOFS
 from qkde.parameter_sets import InvalidParameterSet, ParameterSet, load, names
 from qkde.rates.channel import DETECTIONS
-from qkde.rates.errors import InvalidRateInput
-from qkde.rates.one_decoy import PROOFS
 from qkde.rates.optimum import CHOSEN, optimised
 from qkde.rates.predicted import FINITE_MODELS, MODELS, QBER_MODELS, Assumptions, predict
 
@@ -87,7 +87,7 @@ def rate(
         ]
         sizes = [{"block_size_bits": size} for size in block_size] if block_size is not None else [{}]
         rows = list(_rows(model, link, options, points, sizes, optimize))
-    except (InvalidParameterSet, InvalidRateInput) as error:
+    except (InvalidParameterSet, InvalidParameter) as error:
         raise LabError(str(error)) from error
     except ImportError as error:
         raise LabError(f"--optimize needs scipy, which this image does not have ({error}): leave it out") from error

@@ -15,7 +15,8 @@ from qkde.bb84.account import RoundAccount
 from qkde.bb84.amplification import seed_bit_count, toeplitz_hash
 from qkde.bb84.bits import pack, unpack
 from qkde.bb84.cascade import ParityTeller
-from qkde.bb84.errors import Bb84Error, MalformedMessage, ProtocolViolation, RoundFailed
+from qkde.bb84.errors import Bb84Error, ProtocolViolation, RoundFailed
+from qkde.bb84.intensities import PulseIntensities, draw, pack_choices
 from qkde.bb84.messages import (
     AbortNoted,
     AbortRound,
@@ -85,6 +86,7 @@ class Alice:
         self._account: RoundAccount | None = None
         self._failure: str | None = None
         self._prepared: tuple[np.ndarray, np.ndarray] | None = None
+        self._intensities: PulseIntensities | None = None
         self._sifted: list[SiftedBits] = []
         self._key = np.zeros(0, np.uint8)
         self._teller: ParityTeller | None = None
@@ -109,7 +111,7 @@ class Alice:
             return
         self.stage = Stage.OVER
         self._key, self._sifted, self._prepared, self._teller = np.zeros(0, np.uint8), [], None, None
-        self._block = None
+        self._intensities = self._block = None
         self._pads.forget()
         if self._account:
             self.report = self._account.report(0, reason)
@@ -133,7 +135,7 @@ class Alice:
         return answer
 
     def _start_round(self, message: StartRound) -> RoundStarted:
-        self._account = RoundAccount(message, self._clock, self._pads)
+        self._account = RoundAccount("alice", message, self._clock, self._pads)
         if message.link != self._link:
             raise ProtocolViolation(f"this is link {self._link}, not {message.link}")
         own = self._pads.open()
@@ -148,7 +150,10 @@ class Alice:
             pulses = parameters.pulses_per_frame
             bases = self._randomness.bases(pulses, parameters.key_basis_probability)
             self._prepared = self._randomness.bits(pulses), bases
-        self._source.prepare(number, *self._prepared)
+            if parameters.intensities:
+                choices = draw(pulses, parameters.intensity_probabilities, self._randomness)
+                self._intensities = PulseIntensities(parameters.intensities, choices)
+        self._source.prepare(number, *self._prepared, *filter(None, [self._intensities]))
         return FramePrepared(number)
 
     def _announce_matches(self, message: AnnounceDetections) -> AnnounceMatches:
@@ -160,25 +165,24 @@ class Alice:
         bits, bases = bits[clicks], bases[clicks]
         bob_bases = unpack(message.bases, len(bases))
         # An Eve who stores the photons and forges the mask needs Alice's bases before the photons are measured; the
-        # quantum link says that they have been.
+        # quantum link says that they have been. One who knew the intensities would be seen in no decoy.
         if not self._source.close(number):
             raise ProtocolViolation(f"frame {number} has not been measured: its bases stay secret")
         matches = bases == bob_bases
-        sifted = sift(bits, bases, matches)
+        choices = self._intensities.choices[clicks] if self._intensities else np.zeros(len(bits), np.uint8)
+        sifted = sift(bits, bases, matches, choices)
         self._sifted.append(sifted)
-        self._prepared = None
-        self._account.detected_pulses += len(bits)
-        self._account.key_bits += len(sifted.key)
-        self._account.sample_bits += len(sifted.sample)
-        return AnnounceMatches(number, pack(matches))
+        self._prepared = self._intensities = None
+        self._account.sift(len(bits), sifted)
+        intensity_count = len(self._account.order.parameters.intensities)
+        return AnnounceMatches(number, pack(matches), pack_choices(choices, intensity_count))
 
     def _disclose_sample(self, message: DiscloseSample) -> SampleDisclosed:
         if len(self._sifted) != self._account.order.parameters.frame_count:
             raise ProtocolViolation(f"only {len(self._sifted)} frames are sifted")
         self._account.check_sifted()
         sifted = join(self._sifted)
-        bob_sample = unpack(message.bits, len(sifted.sample))
-        self._account.sample_errors = int(np.count_nonzero(bob_sample != sifted.sample))
+        self._account.disclose(sifted, unpack(message.bits, len(sifted.sample)))
         try:
             self._account.check_sample()
         except RoundFailed as error:
@@ -199,9 +203,7 @@ class Alice:
         return answer
 
     def _verify(self, message: RequestVerification) -> Verification:
-        if message.corrected_count > len(self._key):
-            raise MalformedMessage(f"corrected_count {message.corrected_count} is over the {len(self._key)} key bits")
-        self._account.corrected_count = message.corrected_count
+        self._account.correct(message.corrected_counts)
         bits = self._account.verification_bits = self._account.order.parameters.verification_bits
         # Drawn only now that Bob's string is fixed: the bound on the hash is over this choice.
         seed = pack(self._randomness.bits(8 * seed_bytes(bits)))
@@ -222,6 +224,7 @@ class Alice:
         self._account.transcripts_agree = compare_digest(message.transcript_digest, digest)
         # Where the digests differ no pad is spent; a forger who knows better has to pass the tag.
         content = self._transcript.content()
+        self._account.finish(content, digest)
         if not (self._account.transcripts_agree and compare_digest(message.tag, self._pads.tags(content).bob)):
             raise RoundFailed("authentication failed: Bob's tag does not fit Alice's transcript")
         self._pads.refill()

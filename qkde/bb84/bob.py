@@ -18,6 +18,7 @@ from qkde.bb84.errors import (
     RoundFailed,
 )
 from qkde.bb84.estimation import expected_error_rate
+from qkde.bb84.intensities import unpack_choices
 from qkde.bb84.messages import (
     AbortNoted,
     AbortRound,
@@ -69,7 +70,7 @@ class _Bob:
         self._order, self._parameters = order, order.parameters
         self._channel, self._detector, self._randomness = channel, detector, randomness
         self._pads, self._keep = RoundPads(pads, order.link), keep
-        self._account = RoundAccount(order, clock, self._pads)
+        self._account = RoundAccount("bob", order, clock, self._pads)
         self._transcript = Transcript()
 
     def run(self) -> RoundReport:
@@ -87,8 +88,8 @@ class _Bob:
         self._start()
         sifted = join([self._frame(number) for number in range(self._parameters.frame_count)])
         self._account.check_sifted()
-        self._estimate(sifted.sample)
-        key = self._reconcile(sifted.key)
+        self._estimate(sifted)
+        key = self._reconcile(sifted)
         self._verify(key)
         block = self._amplify(key)
         self._finish(block)
@@ -113,35 +114,34 @@ class _Bob:
         answer = self._ask(AnnounceDetections(number, pack(clicks), pack(bases)), AnnounceMatches)
         if answer.frame != number:
             raise ProtocolViolation(f"Alice sifted frame {answer.frame} where frame {number} was announced")
-        sifted = sift(bits, bases, unpack(answer.matches, len(bits)))
-        self._account.detected_pulses += len(bits)
-        self._account.key_bits += len(sifted.key)
-        self._account.sample_bits += len(sifted.sample)
+        choices = unpack_choices(answer.intensities, len(bits), len(self._parameters.intensities))
+        sifted = sift(bits, bases, unpack(answer.matches, len(bits)), choices)
+        self._account.sift(len(bits), sifted)
         self._account.spend("sifting")
         return sifted
 
-    def _estimate(self, sample: np.ndarray) -> None:
-        alice = unpack(self._ask(DiscloseSample(pack(sample)), SampleDisclosed).bits, len(sample))
-        self._account.sample_errors = int(np.count_nonzero(sample != alice))
+    def _estimate(self, sifted: SiftedBits) -> None:
+        answer = self._ask(DiscloseSample(pack(sifted.sample)), SampleDisclosed)
+        self._account.disclose(sifted, unpack(answer.bits, len(sifted.sample)))
         self._account.spend("estimation")
         self._account.check_sample()
 
-    def _reconcile(self, key: np.ndarray) -> np.ndarray:
-        qber = expected_error_rate(self._account.sample_errors, self._account.sample_bits)
+    def _reconcile(self, sifted: SiftedBits) -> np.ndarray:
+        qber = expected_error_rate(sum(self._account.counts.test_errors), self._account.sample_bits)
         variant = VARIANTS[self._parameters.reconciliation]
-        corrector = Corrector(key, variant, self._ask, self._public_seed)
+        corrector = Corrector(sifted.key, variant, self._ask, self._public_seed)
         try:
             corrected = corrector.run(qber)
         finally:
             self._account.disclosed_parities = corrector.disclosed_parities
             self._account.reconciliation_messages = corrector.message_count
             self._account.spend("reconciliation")
-        self._account.corrected_count = corrector.corrected_count
+        self._account.correct(self._account.by_intensity(sifted.key_choices[corrected != sifted.key]))
         return corrected
 
     def _verify(self, key: np.ndarray) -> None:
         bits = self._account.verification_bits = self._parameters.verification_bits
-        answer = self._ask(RequestVerification(self._account.corrected_count), Verification)
+        answer = self._ask(RequestVerification(self._account.counts.key_errors), Verification)
         if len(answer.seed) != seed_bytes(bits):
             raise MalformedMessage(f"a verification seed has {seed_bytes(bits)} bytes, not {len(answer.seed)}")
         same = compare_digest(answer.hash, universal_hash(pack(key), len(key), answer.seed, bits))
@@ -166,7 +166,9 @@ class _Bob:
     def _finish(self, block: Block) -> None:
         self._keep(block)
         digest = self._transcript.digest()
-        tags = self._pads.tags(self._transcript.content())
+        content = self._transcript.content()
+        self._account.finish(content, digest)
+        tags = self._pads.tags(content)
         answer = self._ask(Finish(digest, tags.bob), Finished)
         self._account.transcripts_agree = compare_digest(answer.transcript_digest, digest)
         if not (self._account.transcripts_agree and compare_digest(answer.tag, tags.alice)):

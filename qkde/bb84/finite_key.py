@@ -12,8 +12,10 @@ and k depend on bases and losses alone; a proof that does not need that is varia
 How two-way reconciliation is counted. Default `alice`: Alice's parities only. Tupkary and Lütkenhaus (Phys. Rev.
 Applied 20, 064040, 2023) hand Eve the whole error pattern A⊕B; then Bob's questions are a function of what she has,
 and only Alice's parities leak. For qubits the pattern tells her nothing more about A: Z⊗Z commutes with X⊗X, so that
-the number of phase errors bounds her as before. The assumption is that Bob's detection reduces to a qubit. `both`
-counts each of Bob's parities as well, which doubles the leakage and needs no such argument.
+the number of phase errors bounds her as before. The assumption is that Bob's detection reduces to a qubit. Of weak
+coherent pulses this is true of those with one photon, whose phase errors the decoy proofs bound; those with more are
+Eve's anyway; those with none are hers with A⊕B, see `proofs`. `both` counts each of Bob's parities as well, which
+doubles the leakage and needs no such argument.
 """
 
 from math import inf, log, log2, sqrt

@@ -58,10 +58,13 @@ class AnnounceDetections:
 
 @dataclass(frozen=True)
 class AnnounceMatches:
-    """1 for each detected pulse that Alice prepared in Bob's basis."""
+    """1 for each detected pulse that Alice prepared in Bob's basis, and the intensities of all that were detected (see
+    `intensities.pack_choices`; empty for single photons). Both become known only once the frame is closed.
+    """
 
     frame: int
     matches: bytes
+    intensities: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -103,9 +106,14 @@ class Parities:
 
 @dataclass(frozen=True)
 class RequestVerification:
-    """Bob's string is fixed now. `corrected_count` only feeds the reports."""
+    """Bob's string is fixed now. `corrected_counts`: how many bits he corrected, by intensity; one for single photons.
 
-    corrected_count: int
+    The one-decoy proof needs these counts, the others have them for their reports. They are a function of the error
+    pattern A⊕B, which the default accounting of two-way reconciliation (`leak_counted` alice, see `finite_key`) hands
+    to Eve anyway: they cost nothing more. With `leak_counted` both, where nothing is argued, their bits are counted.
+    """
+
+    corrected_counts: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -183,7 +191,7 @@ _MAX_TEXT = 500
 def encode(message: Message) -> bytes:
     """One message as bytes."""
     values = [getattr(message, item.name) for item in fields(message)]
-    plain = [list(astuple(value)) if isinstance(value, _NESTED) else value for value in values]
+    plain = [list(astuple(value)) if isinstance(value, _NESTED) else value for value in values]  # a tuple as a list
     return msgpack.packb([type(message).__name__, *plain], use_bin_type=True)
 
 
@@ -206,7 +214,11 @@ def decode(data: bytes) -> Message:
 
 def _checked(item: Any, value: Any) -> Any:
     if item.type in _NESTED:
-        return item.type(*value)
+        return item.type(*(tuple(part) if type(part) is list else part for part in value))
+    if item.type == tuple[int, ...]:
+        if type(value) is not list or not value or not all(type(part) is int and _RULES[int](part) for part in value):
+            raise MalformedMessage(f"{item.name} must be integers from 0 to 2^32 − 1")
+        return tuple(value)
     if type(value) is not item.type or not _RULES[item.type](value):
         raise MalformedMessage(f"{item.name} must be {_EXPECTED[item.type]}")
     if item.name == "block_id" and str(UUID(value)) != value:

@@ -105,6 +105,20 @@ class Tags:
     alice: bytes = field(repr=False)
 
 
+def refill_of(agreed: PadOffer, secret_bits: int, pads_kept: int) -> int:
+    """How many of the block's bits become pads: what the pool lacks of `pads_kept` once this round's is used.
+
+    RoundFailed when the block could not replace the pad it costs: such a link would live off its pre-shared key.
+    """
+    missing = max(0, pads_kept - (agreed.end - agreed.first - 1))
+    affordable = (secret_bits - 8) // PAD_BITS
+    if missing and affordable < 1:
+        raise RoundFailed(
+            f"no secret bits are left: the block's {secret_bits} do not replace the {PAD_BITS} of its pad"
+        )
+    return PAD_BITS * min(missing, affordable)
+
+
 class RoundPads:
     """One round's dealings with a pool, the same at both ends, and the account of them."""
 
@@ -139,18 +153,14 @@ class RoundPads:
                 f"the two ends share {self._agreed.end}; {way_out}"
             )
 
-    def plan_refill(self, secret_bits: int, pads_kept: int) -> int:
-        """How many of the block's bits become pads: what the pool lacks of `pads_kept` once this round's is used.
+    @property
+    def agreed(self) -> PadOffer:
+        """From the round's pad to the last that both ends have; after `agree`."""
+        return self._agreed
 
-        RoundFailed when the block could not replace the pad it costs: such a link would live off its pre-shared key.
-        """
-        missing = max(0, pads_kept - (self._agreed.end - self._agreed.first - 1))
-        affordable = (secret_bits - 8) // PAD_BITS
-        if missing and not affordable:
-            raise RoundFailed(
-                f"no secret bits are left: the block's {secret_bits} do not replace the {PAD_BITS} of its pad"
-            )
-        return PAD_BITS * min(missing, affordable)
+    def plan_refill(self, secret_bits: int, pads_kept: int) -> int:
+        """See `refill_of`."""
+        return refill_of(self._agreed, secret_bits, pads_kept)
 
     def set_apart(self, secret: bytes, refill_bits: int) -> bytes:
         """Keeps the first `refill_bits` of the secret bits as new pads; returns the rest, the block's."""

@@ -4,9 +4,11 @@ from dataclasses import dataclass, fields
 from math import isfinite
 
 from qkde.bb84.cascade_variants import VARIANTS
+from qkde.bb84.decoy_counts import Intensities
 from qkde.bb84.errors import InvalidParameter
 from qkde.bb84.finite_key import LEAK_COUNTED
 from qkde.bb84.pads import PRE_SHARED_PADS
+from qkde.bb84.proofs import PROOFS, Proof
 from qkde.bb84.verification import VERIFICATION_BITS, collision_bound
 
 RECONCILIATIONS = tuple(VARIANTS)
@@ -21,6 +23,8 @@ class RoundParameters:
     `qber_tolerance` is the preset Q_tol of the fixed-length proof; `security_margin_bits` are taken off the
     proven length on top; `leak_counted` is explained in `finite_key`. `pads_kept`: pads that a block brings the pool
     back to before the KME gets its share; 0 for a single round that need not pay for its own.
+    `intensities`: mean photon numbers of weak coherent pulses, the signal's first, each above the next, and how often
+    Alice takes each (signal, decoy, vacuum; or signal and decoy); none for single photons. The proof follows from them.
     """
 
     pulses_per_frame: int = 1_000_000
@@ -34,6 +38,8 @@ class RoundParameters:
     reconciliation: str = "original"
     leak_counted: str = "alice"
     pads_kept: int = PRE_SHARED_PADS
+    intensities: tuple[float, ...] = ()
+    intensity_probabilities: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -49,6 +55,7 @@ class RoundParameters:
         _check_choice("verification_bits", self.verification_bits, VERIFICATION_BITS)
         _check_choice("reconciliation", self.reconciliation, RECONCILIATIONS)
         _check_choice("leak_counted", self.leak_counted, LEAK_COUNTED)
+        self._check_intensities()
         bound = collision_bound(self.pulses, self.verification_bits)
         if bound > self.epsilon_correctness:
             raise InvalidParameter(
@@ -62,10 +69,36 @@ class RoundParameters:
         """Pulses of the whole round."""
         return self.pulses_per_frame * self.frame_count
 
+    @property
+    def source(self) -> str:
+        """What Alice sends."""
+        return "weak-coherent" if self.intensities else "single-photon"
+
+    @property
+    def proof(self) -> Proof:
+        """The one that the secret length follows from."""
+        return PROOFS[len(self.intensities)]
+
+    def _check_intensities(self) -> None:
+        count = len(self.intensities)
+        if len(self.intensity_probabilities) != count or count > 3:
+            raise InvalidParameter(
+                f"intensities must be up to 3, with a probability each, not {count} with "
+                f"{len(self.intensity_probabilities)}"
+            )
+        if not count:
+            return
+        if not 0 < self.intensities[0] <= 10:
+            raise InvalidParameter(f"signal_intensity is {self.intensities[0]:g}: expected above 0, up to 10")
+        Intensities(self.intensities, self.intensity_probabilities)
+
 
 def _check_type(name: str, value: object, expected: type) -> None:
     # A bool is an int to Python, and 1 is a fine float to a person: neither is what the other end would encode.
-    if type(value) is not expected or (expected is float and not isfinite(value)):
+    if expected == tuple[float, ...]:
+        if type(value) is not tuple or any(type(item) is not float or not isfinite(item) for item in value):
+            raise InvalidParameter(f"{name} must be floats, not {value!r}")
+    elif type(value) is not expected or (expected is float and not isfinite(value)):
         raise InvalidParameter(f"{name} must be a {expected.__name__}, not {value!r}")
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
+    from qkde.bb84.intensities import PulseIntensities
     from qkde.bb84.messages import Message
     from qkde.bb84.pads import PadOffer, PadState
     from qkde.bb84.report import Block
@@ -14,8 +15,12 @@ if TYPE_CHECKING:
 class QuantumSource(Protocol):
     """Alice's side of the quantum link."""
 
-    def prepare(self, frame: int, bits: np.ndarray, bases: np.ndarray) -> None:
-        """Send a frame of pulses; uint8 arrays of equal length. Repeatable with the same arguments."""
+    def prepare(
+        self, frame: int, bits: np.ndarray, bases: np.ndarray, intensities: "PulseIntensities | None" = None
+    ) -> None:
+        """Send a frame of pulses; uint8 arrays of equal length. Single photons, or laser pulses of the `intensities`.
+        Repeatable with the same arguments.
+        """
 
     def close(self, frame: int) -> bool:
         """True when the frame has been measured and is now wiped; False when it has not been measured yet."""

@@ -18,16 +18,18 @@ class Block:
 
 @dataclass(frozen=True)
 class RoundReport:
-    """A round as one end saw it. Rates are fractions, None where undefined; `*_bits` are counts of bits.
+    """A round as one `end` saw it, alice or bob. Rates are fractions, None where undefined; `*_bits` count bits.
 
     `qber` is over all disclosed and corrected bits and only for people; the security of the key rests on `qber_test`,
     which is compared with the tolerance, and on `phase_error_bound` = tolerance + sampling deviation.
     `disclosed_bits` = sample + counted leakage + verification hash. `transcripts_agree` is None while nobody compared.
     `secret_bits` = `refill_bits` (new pads) + `block_bits` (the KME's). `authentication_bits`: pad bits the round used
     up; `pad_bits_left`: this end's balance after it; `epsilon_authentication`: forgery bounds of all tags in the
-    link's life.
+    link's life. `counts`: detections and errors by basis and intensity, see `proofs.RoundCounts`. `provenance`: of a
+    key alone, what its length follows from, see `provenance`.
     """
 
+    end: str
     block_id: str
     link: str
     owner: str
@@ -58,6 +60,8 @@ class RoundReport:
     elapsed_s: float
     stages: Mapping[str, float]
     parameters: Mapping[str, Any]
+    counts: Mapping[str, Any]
+    provenance: Mapping[str, Any] | None
 
     def to_json(self) -> dict[str, Any]:
         """The report as an object of plain JSON types."""

@@ -7,6 +7,7 @@ from uuid import UUID
 import numpy as np
 
 from mutual_tls.client import Peer, Refused
+from qkde.bb84.intensities import PulseIntensities, pack_choices
 
 # Aer needs seconds for the largest frame on a busy machine.
 MEASUREMENT_TIMEOUT_S = 60.0
@@ -26,12 +27,18 @@ class LinkClient:
         self._peer = peer
         self._round_id = round_id
 
-    def prepare(self, frame: int, bits: np.ndarray, bases: np.ndarray) -> None:
-        """Alice sends a pulse for each of her bits, in the basis beside it."""
+    def prepare(
+        self, frame: int, bits: np.ndarray, bases: np.ndarray, intensities: PulseIntensities | None = None
+    ) -> None:
+        """Alice sends a pulse for each of her bits, in the basis beside it: a photon, or light of the intensities."""
         if bits.shape != bases.shape:
             raise ValueError(f"{bits.size} bits with {bases.size} bases: expected one basis for each bit")
         octets = np.packbits(bits).tobytes() + np.packbits(bases).tobytes()
-        self._peer.request("PUT", self._path(frame, "preparation"), params={"pulses": bits.size}, octets=octets)
+        params: dict[str, int | str] = {"pulses": bits.size}
+        if intensities is not None:
+            params["intensities"] = ",".join(map(repr, intensities.means))
+            octets += pack_choices(intensities.choices, len(intensities.means))
+        self._peer.request("PUT", self._path(frame, "preparation"), params=params, octets=octets)
 
     def measure(self, frame: int, bases: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Bob measures each pulse in his basis for it -> (clicks, outcomes), uint8; an outcome without a click is 0."""

@@ -17,8 +17,11 @@ from qkde.link.channel import Transmission
 from qkde.link.tap import Bits
 
 MAX_PULSES = 1 << 24
+MAX_INTENSITIES, MAX_INTENSITY = 3, 10
 
 Packed = np.ndarray  # bits packed most significant first, uint8
+# Alice's bits and bases, Bob's bases, and the index of each pulse's intensity, None for single photons.
+Transmit = Callable[[Bits, Bits, Bits, np.ndarray | None], Transmission]
 
 
 class FrameError(Exception):
@@ -55,17 +58,33 @@ class Frame:
     pulse_count: int
     preparation: Packed = field(repr=False)
     prepared_at_s: float
+    intensities: tuple[float, ...] = ()
     state: State = State.PREPARED
     measured_bases: Packed = field(repr=False, default_factory=_nothing)
     answer: Packed = field(repr=False, default_factory=_nothing)
     _lock: Lock = field(repr=False, default_factory=Lock)
 
     @classmethod
-    def of(cls, pulse_count: int, body: bytes, now_s: float) -> Frame:
-        """A frame from `pulse_count` bits, then as many bases, each packed. Raises FrameInvalid."""
+    def of(cls, pulse_count: int, body: bytes, now_s: float, intensities: tuple[float, ...] = ()) -> Frame:
+        """A frame from `pulse_count` bits, then as many bases, each packed. Raises FrameInvalid.
+
+        With `intensities` (mean photon numbers) the pulses are weak coherent ones, and bit planes of the index of each
+        one's intensity follow, the lowest bit's first.
+        """
         if not 1 <= pulse_count <= MAX_PULSES:
             raise FrameInvalid(f"pulses is {pulse_count}: expected 1 to {MAX_PULSES}")
-        return cls(pulse_count, _packed("a preparation (bits, then bases)", body, 2, pulse_count), now_s)
+        if len(intensities) > MAX_INTENSITIES or not all(0 <= mean <= MAX_INTENSITY for mean in intensities):
+            raise FrameInvalid(
+                f"intensities in the query: expected up to {MAX_INTENSITIES} mean photon numbers from 0 to "
+                f"{MAX_INTENSITY}, with commas between"
+            )
+        what = "a preparation (bits, then bases" + (", then intensities)" if intensities else ")")
+        preparation = _packed(what, body, 2 + _planes(intensities), pulse_count)
+        if len(intensities) == MAX_INTENSITIES:
+            low, high = np.split(preparation, 4)[2:]
+            if (low & high).any():
+                raise FrameInvalid(f"a pulse has intensity number 3 of {MAX_INTENSITIES}, counted from 0")
+        return cls(pulse_count, preparation, now_s, intensities)
 
     @property
     def is_open(self) -> bool:
@@ -76,10 +95,11 @@ class Frame:
         with self._lock:
             if self.state is not State.PREPARED:
                 raise FrameConflict(f"the frame is {self.state.value} already: prepare another one")
-            if self.pulse_count != again.pulse_count or not np.array_equal(self.preparation, again.preparation):
+            same = (self.pulse_count, self.intensities) == (again.pulse_count, again.intensities)
+            if not same or not np.array_equal(self.preparation, again.preparation):
                 raise FrameConflict("the frame was prepared otherwise before: prepare another one")
 
-    def measure(self, body: bytes, transmit: Callable[[Bits, Bits, Bits], Transmission]) -> bytes:
+    def measure(self, body: bytes, transmit: Transmit) -> bytes:
         """Bob's bases, packed -> click bits, then outcomes, each packed. Raises FrameInvalid and FrameConflict.
 
         The same bases again get the same answer, which is all there is left of the pulses.
@@ -109,13 +129,19 @@ class Frame:
             finally:
                 self._lock.release()
 
-    def _measure(self, bases: Packed, transmit: Callable[[Bits, Bits, Bits], Transmission]) -> None:
-        sent_bits, sent_bases = np.split(self.preparation, 2)
-        unpacked = [np.unpackbits(packed, count=self.pulse_count) for packed in (sent_bits, sent_bases, bases)]
+    def _measure(self, bases: Packed, transmit: Transmit) -> None:
+        strings = np.split(self.preparation, 2 + _planes(self.intensities))
+        bits, sent_bases, *planes = (np.unpackbits(packed, count=self.pulse_count) for packed in strings)
+        choices = np.zeros(self.pulse_count, np.uint8) if self.intensities else None
+        for bit, plane in enumerate(planes):
+            choices |= plane << bit
+            plane.fill(0)
         try:
-            sent = transmit(*unpacked)
+            sent = transmit(bits, sent_bases, np.unpackbits(bases, count=self.pulse_count), choices)
         finally:
-            unpacked[0].fill(0)
+            bits.fill(0)
+            if choices is not None:
+                choices.fill(0)
         self.measured_bases = bases
         self.answer = np.concatenate([np.packbits(sent.clicks), np.packbits(sent.outcomes)])
         self.preparation.fill(0)
@@ -126,6 +152,11 @@ class Frame:
             bits.fill(0)
         self.preparation = self.measured_bases = self.answer = _nothing()
         self.state = state
+
+
+def _planes(intensities: tuple[float, ...]) -> int:
+    """How many bits the index of an intensity takes (docs/protocols.md)."""
+    return max(0, len(intensities) - 1).bit_length()
 
 
 def _packed(what: str, body: bytes, strings: int, pulse_count: int) -> Packed:

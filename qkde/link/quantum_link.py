@@ -20,6 +20,7 @@ from qkde.link.eve_record import EveRecord
 from qkde.link.frames import MAX_PULSES, Frame, FrameError, FrameNotFound
 from qkde.link.physics import LinkPhysics
 from qkde.link.round_record import RoundRecord, heard
+from qkde.link.source import poisson
 from qkde.link.tap import Bits
 
 FRAME_TTL_S = 120.0
@@ -106,10 +107,14 @@ class QuantumLink:
             self._physics = self._physics.changed(**settings)
             return self._physics
 
-    def prepare(self, round_id: UUID, number: int, pulse_count: int, body: bytes) -> None:
-        """Alice's bits, then her bases, each packed. Raises FrameInvalid, FrameConflict and LinkFull."""
+    def prepare(
+        self, round_id: UUID, number: int, pulse_count: int, body: bytes, intensities: tuple[float, ...] = ()
+    ) -> None:
+        """Alice's bits, then her bases, then which of the `intensities` each pulse has, where they are no single
+        photons; each packed. Raises FrameInvalid, FrameConflict and LinkFull.
+        """
         self.expire_frames()
-        frame = Frame.of(pulse_count, body, self._clock())
+        frame = Frame.of(pulse_count, body, self._clock(), intensities)
         with self._lock:
             round_ = self._rounds.get(round_id)
             known = round_.frames.get(number) if round_ else None
@@ -131,9 +136,11 @@ class QuantumLink:
         physics, frame = self._find(round_id, number)
         nature = np.random.default_rng(None if self._seed is None else [self._seed, round_id.int, number])
 
-        def counted(bits: Bits, bases: Bits, measured_bases: Bits) -> Transmission:
+        def counted(bits: Bits, bases: Bits, measured_bases: Bits, choices: np.ndarray | None) -> Transmission:
             started = self._clock()
-            sent = transmit(bits, bases, measured_bases, physics, nature)
+            # From here on there are photons only: Eve may count them, but no intensity is left to be seen.
+            photon_numbers = None if choices is None else poisson(frame.intensities, choices, nature)
+            sent = transmit(bits, bases, measured_bases, physics, nature, photon_numbers)
             elapsed_s = self._clock() - started
             self._count(round_id, sent, elapsed_s, heard(bits, bases, measured_bases, sent))
             return sent

@@ -22,6 +22,10 @@ class SinglePhotons:
     def settings(self) -> dict[str, Any]:
         return {"source": self.name}
 
+    def round_settings(self) -> dict[str, Any]:
+        """What both ends must agree on, by the names of `qkde.bb84.parameters.RoundParameters`."""
+        return {"intensities": (), "intensity_probabilities": ()}
+
 
 @dataclass(frozen=True, kw_only=True)
 class WeakCoherentPulses:
@@ -65,12 +69,31 @@ class WeakCoherentPulses:
     def probabilities(self) -> tuple[float, float, float]:
         return astuple(self)[3:]
 
-    def photon_numbers(self, choices: np.ndarray, nature: np.random.Generator) -> np.ndarray:
-        """Of pulses with intensities[choices[i]]: uint8, shape of `choices`."""
-        return np.minimum(nature.poisson(np.array(self.intensities)[choices]), 255).astype(np.uint8)
+    @property
+    def sent(self) -> tuple[tuple[str, float, float], ...]:
+        """(name, intensity, probability) of those that are sent at all, as `RoundParameters` has them."""
+        named = zip(("signal", "decoy", "vacuum"), self.intensities, self.probabilities, strict=True)
+        return tuple(intensity for intensity in named if intensity[2] > 0)
 
     def settings(self) -> dict[str, Any]:
         return {"source": self.name, **vars(self)}
 
+    def round_settings(self) -> dict[str, Any]:
+        """What both ends must agree on, by the names of `qkde.bb84.parameters.RoundParameters`."""
+        return {
+            "intensities": tuple(float(mean) for _, mean, _ in self.sent),
+            "intensity_probabilities": tuple(float(probability) for _, _, probability in self.sent),
+        }
+
 
 Source = SinglePhotons | WeakCoherentPulses
+
+
+def poisson(intensities: tuple[float, ...], choices: np.ndarray, nature: np.random.Generator) -> np.ndarray:
+    """How many photons laser pulses of mean photon numbers intensities[choices[i]] have: uint8, shape of `choices`."""
+    numbers = np.zeros(choices.shape, np.uint8)
+    for index, mean in enumerate(intensities):
+        if mean:
+            where = np.flatnonzero(choices == index)
+            numbers[where] = np.minimum(nature.poisson(mean, where.size), 255)
+    return numbers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import nan
 from typing import Any
 from uuid import UUID
 
@@ -23,7 +24,7 @@ STATUS_OF = {FrameInvalid: 400, FrameNotFound: 404, FrameConflict: 409, LinkFull
 
 def qkd_app(link: QuantumLink, alice: Identity, bob: Identity) -> Flask:
     """Alice's QKDE prepares and closes frames, Bob's measures them; neither may do what is the other's."""
-    app = listener_app(f"{link.name}-qkd", lambda caller: caller in (alice, bob), max_body_bytes=2 * MAX_PULSES // 8)
+    app = listener_app(f"{link.name}-qkd", lambda caller: caller in (alice, bob), max_body_bytes=4 * MAX_PULSES // 8)
 
     def only(entitled: Identity) -> None:
         if g.caller != entitled:
@@ -32,7 +33,7 @@ def qkd_app(link: QuantumLink, alice: Identity, bob: Identity) -> Flask:
     @app.put(f"{FRAME}/preparation")
     def prepare(round_id: UUID, frame: int) -> Response:
         only(alice)
-        link.prepare(round_id, frame, _pulses(), request.get_data(cache=False))
+        link.prepare(round_id, frame, _pulses(), request.get_data(cache=False), _intensities())
         return Response(status=204)
 
     @app.post(f"{FRAME}/measurement")
@@ -95,6 +96,15 @@ def _pulses() -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 10):
         raise FrameInvalid(f"pulses in the query: expected a number from 1 to {MAX_PULSES}")
     return int(text)
+
+
+def _intensities() -> tuple[float, ...]:
+    """Mean photon numbers, `0.5,0.1,0.0`; none for single photons."""
+    text = request.args.get("intensities")
+    try:
+        return () if text is None else tuple(map(float, text.split(",")))
+    except ValueError:
+        return (nan,)  # which no intensity is
 
 
 def _count() -> int:

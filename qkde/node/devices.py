@@ -9,6 +9,7 @@ import numpy as np
 
 from mutual_tls.client import PeerError, Unreachable
 from qkde.bb84.errors import DeviceUnavailable
+from qkde.bb84.intensities import PulseIntensities
 from qkde.link.client import LinkAnswerInvalid, LinkClient
 
 ATTEMPT_COUNT = 3
@@ -25,8 +26,10 @@ class LinkDevice:
     def __init__(self, link: LinkClient) -> None:
         self._link = link
 
-    def prepare(self, frame: int, bits: np.ndarray, bases: np.ndarray) -> None:
-        _reach(lambda: self._link.prepare(frame, bits, bases))
+    def prepare(
+        self, frame: int, bits: np.ndarray, bases: np.ndarray, intensities: PulseIntensities | None = None
+    ) -> None:
+        _reach(lambda: self._link.prepare(frame, bits, bases, intensities))
 
     def close(self, frame: int) -> bool:
         return _reach(lambda: self._link.close(frame))

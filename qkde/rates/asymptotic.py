@@ -11,8 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import exp
 
+from qkde.bb84.errors import InvalidParameter
 from qkde.bb84.finite_key import binary_entropy
-from qkde.rates.errors import InvalidRateInput, check_range
+from qkde.bb84.ranges import check_range
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def vacuum_weak_bounds(
     """
     mu, nu = signal_intensity, decoy_intensity
     if not 0 < nu < mu:
-        raise InvalidRateInput(f"decoy_intensity is {nu:g}: expected above 0 and below signal_intensity {mu:g}")
+        raise InvalidParameter(f"decoy_intensity is {nu:g}: expected above 0 and below signal_intensity {mu:g}")
     bracket = (
         decoy_gain * exp(nu) - signal_gain * exp(mu) * nu**2 / mu**2 - (mu**2 - nu**2) / mu**2 * vacuum_gain
     )

@@ -19,8 +19,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil, exp, sqrt
 
+from qkde.bb84.errors import InvalidParameter
+from qkde.bb84.ranges import check_range
 from qkde.parameter_sets import ParameterSet
-from qkde.rates.errors import InvalidRateInput, check_range
 
 DETECTIONS = ("first-order", "threshold")
 
@@ -40,7 +41,7 @@ class Clicks:
 
 @dataclass(frozen=True, kw_only=True)
 class Channel:
-    """Source to click. Raises InvalidRateInput outside the ranges.
+    """Source to click. Raises InvalidParameter outside the ranges.
 
     transmittance: η, from 0 to 1, of fibre and detectors together. dark_count_probability: Y0 per pulse, all
     detectors together. misalignment: e_d, 0 to 1/2. afterpulse_probability: p_ap. detection: see the module.
@@ -58,7 +59,7 @@ class Channel:
         check_range("misalignment", self.misalignment, 0, 0.5)
         check_range("afterpulse_probability", self.afterpulse_probability, 0, 1)
         if self.detection not in DETECTIONS:
-            raise InvalidRateInput(f"detection is {self.detection!r}: expected {' or '.join(DETECTIONS)}")
+            raise InvalidParameter(f"detection is {self.detection!r}: expected {' or '.join(DETECTIONS)}")
 
     @classmethod
     def of(cls, link: ParameterSet, detection: str = "first-order") -> Channel:
@@ -74,14 +75,14 @@ class Channel:
     def coherent(self, intensity: float) -> Clicks:
         """Q_μ and E_μ·Q_μ of a phase-randomised coherent pulse with `intensity` photons on average, 0 or more."""
         if not intensity >= 0:
-            raise InvalidRateInput(f"intensity is {intensity:g}: expected a mean photon number of 0 or more")
+            raise InvalidParameter(f"intensity is {intensity:g}: expected a mean photon number of 0 or more")
         # The photons that reach one detector are Poisson distributed, whatever reaches the other.
         return self._clicks(lambda arriving: exp(-arriving * intensity))
 
     def photons(self, photon_count: int) -> Clicks:
         """Y_n and e_n·Y_n of a pulse of exactly n photons."""
         if photon_count < 0:
-            raise InvalidRateInput(f"photon_count is {photon_count}: expected 0 or more")
+            raise InvalidParameter(f"photon_count is {photon_count}: expected 0 or more")
         return self._clicks(lambda arriving: (1 - arriving) ** photon_count)
 
     def _clicks(self, silent) -> Clicks:

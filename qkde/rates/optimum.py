@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from itertools import product
 from math import exp, log
 
+from qkde.bb84.errors import InvalidParameter
 from qkde.parameter_sets import InvalidParameterSet, ParameterSet
-from qkde.rates.errors import InvalidRateInput
 from qkde.rates.predicted import Assumptions, Prediction, predict
 
 # What each model may choose. A weak decoy of the asymptotic models has no optimum: the weaker, the better.
@@ -34,7 +34,7 @@ def optimised(
 ) -> ParameterSet:
     """The link with what the model may choose at its best: a coarse grid, then Nelder and Mead from its best points.
 
-    `start`: the optimum of a neighbouring point, if known. Raises InvalidRateInput.
+    `start`: the optimum of a neighbouring point, if known. Raises InvalidParameter.
     """
     predict(model, link, assumptions)  # its errors, before a search that would swallow them
     if not CHOSEN[model]:
@@ -44,7 +44,7 @@ def optimised(
     def cost(point: Sequence[float]) -> float:
         try:
             return _cost(predict(model, _link_at(model, link, point), assumptions))
-        except (InvalidParameterSet, InvalidRateInput, OverflowError):
+        except (InvalidParameterSet, InvalidParameter, OverflowError):
             return _IMPOSSIBLE
 
     starts = sorted(_grid(model, link), key=cost)[:2] + [_point_of(model, start or link)]

@@ -6,20 +6,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import floor, log2
 
+from qkde.bb84.decoy_counts import Intensities
+from qkde.bb84.decoy_statistics import ProvenLength, correctness_bits
+from qkde.bb84.errors import InvalidParameter
 from qkde.bb84.finite_key import binary_entropy, phase_error_bound, secret_length
+from qkde.bb84.one_decoy import PROOFS, one_decoy_length
+from qkde.bb84.ranges import check_open, check_range
+from qkde.bb84.two_decoy import two_decoy_length
 from qkde.parameter_sets import ParameterSet
 from qkde.rates.asymptotic import SinglePhotons, decoy_rate, gllp_rate, single_photon_rate, vacuum_weak_bounds
 from qkde.rates.channel import Channel, Clicks, live_fraction
-from qkde.rates.counts import Intensities, average_clicks, expected_counts
-from qkde.rates.decoy_statistics import DecoyLength, correctness_bits
-from qkde.rates.errors import InvalidRateInput, check_open, check_range
-from qkde.rates.one_decoy import PROOFS, one_decoy_length
-from qkde.rates.two_decoy import two_decoy_length
+from qkde.rates.counts import average_clicks, expected_counts
 
 
 @dataclass(frozen=True, kw_only=True)
 class Assumptions:
-    """What a prediction needs beyond the link. Raises InvalidRateInput.
+    """What a prediction needs beyond the link. Raises InvalidParameter.
 
     block_size_bits: sifted bits of the key basis. qber: in place of a channel, where every pulse clicks.
     sifting: q; by default p² + (1 − p)² where either basis makes key. detection: see `channel`. proof: of one decoy.
@@ -68,11 +70,11 @@ class Prediction:
 
 
 def predict(model: str, link: ParameterSet, assumptions: Assumptions) -> Prediction:
-    """The model's expectation of a link. Raises InvalidRateInput."""
+    """The model's expectation of a link. Raises InvalidParameter."""
     if model not in MODELS:
-        raise InvalidRateInput(f"model is {model!r}: expected one of {', '.join(MODELS)}")
+        raise InvalidParameter(f"model is {model!r}: expected one of {', '.join(MODELS)}")
     if assumptions.qber is not None and model not in QBER_MODELS:
-        raise InvalidRateInput(
+        raise InvalidParameter(
             f"model {model} computes the QBER from a distance: qber is for {' and '.join(QBER_MODELS)} only"
         )
     return MODELS[model](link, assumptions)
@@ -97,7 +99,7 @@ def _decoy(link: ParameterSet, assumed: Assumptions) -> Prediction:
 
 def _vacuum_weak(link: ParameterSet, assumed: Assumptions) -> Prediction:
     if link.vacuum_intensity != 0:
-        raise InvalidRateInput(f"vacuum_intensity is {link.vacuum_intensity:g}: expected 0 in the model vacuum-weak")
+        raise InvalidParameter(f"vacuum_intensity is {link.vacuum_intensity:g}: expected 0 in the model vacuum-weak")
     channel = Channel.of(link, assumed.detection)
     decoy = channel.coherent(link.decoy_intensity)
     bounds = vacuum_weak_bounds(
@@ -167,7 +169,7 @@ def _finite_decoys(
     link: ParameterSet,
     assumed: Assumptions,
     intensities: Intensities,
-    length_of: Callable[..., DecoyLength],
+    length_of: Callable[..., ProvenLength],
     **options: str,
 ) -> Prediction:
     channel = Channel.of(link, assumed.detection)

@@ -10,6 +10,7 @@ from qkde.bb84.authentication import SECRET_BYTES, forgery_bound, tag
 from qkde.bb84.bits import pack
 from qkde.bb84.cascade import SEED_BYTES, ParityTeller
 from qkde.bb84.cascade_variants import VARIANTS
+from qkde.bb84.intensities import counts_of, pack_choices
 from qkde.bb84.messages import AnnounceDetections, AnnounceMatches, FramePrepared, PrepareFrame, StartPass, encode
 from qkde.bb84.parity_tree import half_frame_mask, shuffled_order
 from qkde.bb84.reconciliation import Corrector
@@ -38,15 +39,24 @@ def sifting():
         matches = alice_bases[clicks == 1] == bob_bases
         bob_bits = np.where(matches, alice_bits[clicks == 1], random_bits(rng, len(bob_bases)))
         bob_bits[0] ^= 1
-        alice = sift(alice_bits[clicks == 1], alice_bases[clicks == 1], matches)
-        bob = sift(bob_bits, bob_bases, matches)
+        intensity_count = (0, 2, 3)[seed]
+        choices = rng.integers(0, max(1, intensity_count), len(matches), dtype=np.uint8)
+        alice = sift(alice_bits[clicks == 1], alice_bases[clicks == 1], matches, choices)
+        bob = sift(bob_bits, bob_bases, matches, choices)
         cases.append({
             "alice_bits": text(alice_bits), "alice_bases": text(alice_bases), "clicks": text(clicks),
             "bob_bits_of_clicks": text(bob_bits), "bob_bases_of_clicks": text(bob_bases), "matches": text(matches),
             "alice_key": text(alice.key), "alice_sample": text(alice.sample),
             "bob_key": text(bob.key), "bob_sample": text(bob.sample),
+            "intensity_count": intensity_count, "intensities_of_clicks": choices.tolist(),
+            "key_detected": counts_of(alice.key_choices, intensity_count),
+            "test_detected": counts_of(alice.sample_choices, intensity_count),
+            "key_errors": counts_of(alice.key_choices[alice.key != bob.key], intensity_count),
+            "test_errors": counts_of(alice.sample_choices[alice.sample != bob.sample], intensity_count),
             "announce_detections_hex": encode(AnnounceDetections(0, pack(clicks), pack(bob_bases))).hex(),
-            "announce_matches_hex": encode(AnnounceMatches(0, pack(matches))).hex(),
+            "announce_matches_hex": encode(
+                AnnounceMatches(0, pack(matches), pack_choices(choices, intensity_count))
+            ).hex(),
         })  # fmt: skip
     return {"frame": 0, "cases": cases}
 

@@ -17,15 +17,17 @@ PRE_SHARED_KEY = pre_shared_key(np.random.default_rng(2024).bytes)
 
 
 class SimulatedLink:
-    """Single photons through a depolarizing fibre with loss; `eve_basis`: 0 Z, 1 X, "random", None."""
+    """Photons through a depolarizing fibre with loss; `eve_basis`: 0 Z, 1 X, "random", None. Pulses with intensities
+    click as one photon does, with a probability of 1 − e^(−mean·(1 − loss)).
+    """
 
     def __init__(self, seed=1, depolarizing=0.0, loss=0.0, eve_basis=None):
         self._rng = np.random.default_rng(seed)
         self.depolarizing, self.loss, self.eve_basis = depolarizing, loss, eve_basis
-        self.prepared, self.measured, self.closed = {}, set(), set()
+        self.prepared, self.measured, self.closed, self.intensities = {}, set(), set(), {}
 
-    def prepare(self, frame, bits, bases):
-        self.prepared[frame] = bits.copy(), bases.copy()
+    def prepare(self, frame, bits, bases, intensities=None):
+        self.prepared[frame], self.intensities[frame] = (bits.copy(), bases.copy()), intensities
 
     def measure(self, frame, bases):
         bits, sent_in = self.prepared[frame]
@@ -35,7 +37,10 @@ class SimulatedLink:
             bits, sent_in = self._measured(bits, sent_in, eve), eve
         outcomes = self._measured(bits, sent_in, bases)
         outcomes ^= (self._rng.random(count) < self.depolarizing / 2).astype(np.uint8)
-        clicks = self._rng.random(count) >= self.loss
+        through, light = 1 - self.loss, self.intensities[frame]
+        if light is not None:
+            through = 1 - np.exp(-np.array(light.means)[light.choices] * through)
+        clicks = self._rng.random(count) < through
         self.measured.add(frame)
         return clicks, outcomes * clicks
 
@@ -100,6 +105,13 @@ class Round:
             [block.bits for block in kept] if report and report.outcome == "key" else []
             for kept, report in ((self.alice_kept, self.alice), (self.bob_kept, self.bob))
         )
+
+
+DECOYS = {
+    "pulses_per_frame": 400_000, "intensities": (0.6, 0.2, 0.0), "intensity_probabilities": (0.5, 0.4, 0.1),
+    "epsilon_secrecy": 1e-4,
+}  # fmt: skip
+ONE_DECOY = DECOYS | {"intensities": (0.6, 0.2), "intensity_probabilities": (0.5, 0.5)}
 
 
 def round_parameters(**changes) -> RoundParameters:

@@ -63,7 +63,7 @@ def test_sifting_after_the_frame_was_measured_is_answered():
     "message",
     [
         DETECTIONS, DiscloseSample(b""), StartPass(0, 1, False, bytes(16)), AskParities(0, bytes(4)),
-        RequestVerification(0), Amplify(), Finish(b"", b""), PrepareFrame(0), RoundStarted(BLOCK_ID, OFFER),
+        RequestVerification((0,)), Amplify(), Finish(b"", b""), PrepareFrame(0), RoundStarted(BLOCK_ID, OFFER),
     ],
     ids=lambda message: type(message).__name__,
 )  # fmt: skip

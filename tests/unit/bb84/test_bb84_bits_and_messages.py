@@ -16,7 +16,7 @@ from bb84_simulated_link import BLOCK_ID, round_parameters
 
 _EXAMPLES = {
     str: BLOCK_ID, int: 7, bool: True, bytes: b"\x00\xff", RoundParameters: round_parameters(),
-    PadOffer: PadOffer("a key", 3, 9),
+    PadOffer: PadOffer("a key", 3, 9), tuple[int, ...]: (3, 0, 2**32 - 1),
 }  # fmt: skip
 EVERY_KIND = [kind(*(_EXAMPLES[item.type] for item in fields(kind))) for kind in MESSAGE_KINDS.values()]
 

@@ -41,10 +41,13 @@ def test_key_bits_are_those_of_the_key_basis_and_sample_bits_those_of_the_test_b
 
 
 def test_frames_are_joined_in_order():
-    frames = [SiftedBits(np.array([i], np.uint8), np.array([i, i], np.uint8)) for i in (0, 1)]
+    once, twice = ([np.full(count, i, np.uint8) for i in (0, 1)] for count in (1, 2))
+    frames = [SiftedBits(once[i], twice[i], once[i] + 2, twice[i] + 2) for i in (0, 1)]
     assert join(frames).key.tolist() == [0, 1]
     assert join(frames).sample.tolist() == [0, 0, 1, 1]
+    assert join(frames).key_choices.tolist() == [2, 3]
+    assert join(frames).sample_choices.tolist() == [2, 2, 3, 3]
 
 
 def test_sifted_bits_are_not_printed():
-    assert repr(SiftedBits(np.ones(3), np.ones(3))) == "SiftedBits()"
+    assert repr(SiftedBits(*[np.ones(3)] * 4)) == "SiftedBits()"

@@ -81,7 +81,7 @@ ALTERATIONS = [
     (StartPass, put(block_count=3), ""),
     (AskParities, flip("nodes", mask=0x08), ""),
     (Parities, flip("bits"), ""),
-    (RequestVerification, put(corrected_count=3), AUTHENTICATION),
+    (RequestVerification, put(corrected_counts=(3,)), AUTHENTICATION),
     (Verification, flip("seed"), "verification failed"),
     (Verification, flip("hash", byte=-1, mask=1), "verification failed"),
     (Amplify, lambda message: PrepareFrame(0), "is not legal"),

@@ -12,6 +12,7 @@ from qkde.bb84.bits import pack
 from qkde.bb84.cascade import ParityTeller
 from qkde.bb84.cascade_variants import VARIANTS
 from qkde.bb84.errors import RoundFailed
+from qkde.bb84.intensities import counts_of, pack_choices, unpack_choices
 from qkde.bb84.messages import AnnounceDetections, AnnounceMatches, StartPass, decode, encode
 from qkde.bb84.pads import MemoryPads, PadOffer, RoundPads, pre_shared_key
 from qkde.bb84.parity_tree import half_frame_mask, shuffled_order
@@ -41,14 +42,20 @@ def test_sifting(case):
     alice_bits, alice_bases = bits(case["alice_bits"])[clicks], bits(case["alice_bases"])[clicks]
     matches = alice_bases == bob_bases
     assert matches.tolist() == (bits(case["matches"]) == 1).tolist()
-    for end, found in (
-        ("alice", sift(alice_bits, alice_bases, matches)),
-        ("bob", sift(bits(case["bob_bits_of_clicks"]), bob_bases, matches)),
-    ):
+    count, choices = case["intensity_count"], np.array(case["intensities_of_clicks"], np.uint8)
+    alice = sift(alice_bits, alice_bases, matches, choices)
+    bob = sift(bits(case["bob_bits_of_clicks"]), bob_bases, matches, choices)
+    for end, found in (("alice", alice), ("bob", bob)):
         assert found.key.tolist() == bits(case[f"{end}_key"]).tolist()
         assert found.sample.tolist() == bits(case[f"{end}_sample"]).tolist()
+        assert list(counts_of(found.key_choices, count)) == case["key_detected"]
+        assert list(counts_of(found.sample_choices, count)) == case["test_detected"]
+    assert list(counts_of(bob.key_choices[bob.key != alice.key], count)) == case["key_errors"]
+    assert list(counts_of(bob.sample_choices[bob.sample != alice.sample], count)) == case["test_errors"]
     assert encode(AnnounceDetections(0, pack(clicks), pack(bob_bases))) == unhex(case["announce_detections_hex"])
-    assert encode(AnnounceMatches(0, pack(matches))) == unhex(case["announce_matches_hex"])
+    announced = AnnounceMatches(0, pack(matches), pack_choices(choices, count))
+    assert encode(announced) == unhex(case["announce_matches_hex"])
+    assert unpack_choices(announced.intensities, len(matches), count).tolist() == choices.tolist()
 
 
 @pytest.mark.parametrize("case", load("cascade")["orders"], ids=lambda case: f"{case['size']} bits")

@@ -175,6 +175,15 @@ def test_a_folder_whose_containers_are_down_can_be_used_here_with_pads_of_its_ow
     assert pre_shared_keys(lab) == after
 
 
+@pytest.mark.parametrize(
+    ("option", "where"), [("--signal-intensity", "[links.source]"), ("--qber-tolerance", "[links.protocol]")]
+)
+def test_what_both_ends_must_agree_on_is_refused_with_the_place_where_it_is_set(tmp_path, option, where):
+    done = qkd_lab(tmp_path, "link", "set", "a-b", option, "0.1")
+    assert done.returncode == 2 and done.stdout == ""
+    assert option in done.stderr and "both QKDEs of a link must agree" in done.stderr and where in done.stderr
+
+
 def test_a_links_speed_is_said_to_be_that_of_aer_alone(capsys, monkeypatch):
     physics = {"link": "a-b", "loss_db": 1, "depolarizing": 0, "eve": "none", "pulses_per_second": 2e6}
     monkeypatch.setenv("COLUMNS", "120")

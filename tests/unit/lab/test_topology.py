@@ -7,9 +7,12 @@ import pytest
 from kme import model
 from qkd_lab import topology_fields as limits
 from qkd_lab.processes import processes
-from qkd_lab.topology import SHIPPED, Connection, Physics, TopologyError, load
-from qkd_lab.topology_fields import PHYSICS
+from qkd_lab.topology import SHIPPED, Connection, Physics, Source, TopologyError, load
+from qkd_lab.topology_fields import PHYSICS, SOURCE
+from qkde import parameter_sets
 from qkde.link.physics import LinkPhysics
+from qkde.parameter_sets.keys import SOURCES, TABLES
+from qkde.parameter_sets.rounds import round_parameters
 
 GOOD = """
 [[sites]]
@@ -54,7 +57,7 @@ def test_the_shipped_lab_has_two_sites_and_connections_in_both_directions():
 
 def test_every_shipped_topology_loads():
     names = [load(path).name for path in SHIPPED.glob("*.toml")]
-    assert sorted(names) == ["three-sites", "two-sites"]
+    assert sorted(names) == ["decoys", "three-sites", "two-sites"]
 
 
 def test_what_is_left_out_has_defaults(tmp_path):
@@ -184,3 +187,80 @@ def test_a_link_starts_with_any_of_its_physics(tmp_path):
 def test_the_topology_and_the_link_have_the_same_settings_and_defaults():
     assert LinkPhysics().changed(**asdict(Physics())) == LinkPhysics()
     assert set(asdict(Physics())) == {field.name for field in fields(LinkPhysics)} == set(PHYSICS)
+
+
+def rounds_of(tmp_path, source, protocol=""):
+    text = GOOD.replace("loss_db = 2 }", f"loss_db = 2 }}\nsource = {{ {source} }}\nprotocol = {{ {protocol} }}")
+    (link,) = load(file_with(tmp_path, text)).links
+    return round_parameters(asdict(link.protocol), link.source.given)
+
+
+def test_a_link_of_which_no_source_is_said_sends_single_photons(tmp_path):
+    (link,) = load(file_with(tmp_path, GOOD)).links
+    assert link.source == Source() and round_parameters(asdict(link.protocol), link.source.given).intensities == ()
+
+
+def test_a_parameter_set_gives_a_links_intensities_and_its_basis_choice(tmp_path):
+    lab = parameter_sets.load("lab")
+    made = rounds_of(tmp_path, 'set = "lab"', "key_basis_probability = 0.95")
+    assert made.intensities == (lab.signal_intensity, lab.decoy_intensity, 0.0)
+    assert made.intensity_probabilities == (0.5, 0.4, 0.1)
+    assert made.key_basis_probability == lab.key_basis_probability == 0.8
+    assert rounds_of(tmp_path, 'set = "ideal"').intensities == (), "its source is one of single photons"
+
+
+def test_what_the_file_says_goes_before_the_set(tmp_path):
+    made = rounds_of(tmp_path, 'set = "lab", signal_intensity = 0.5, key_basis_probability = 0.7')
+    assert made.intensities == (0.5, 0.2, 0.0) and made.key_basis_probability == 0.7
+
+
+def test_without_vacuum_pulses_a_link_runs_the_one_decoy_protocol(tmp_path):
+    made = rounds_of(
+        tmp_path, "signal_intensity = 0.5, decoy_intensity = 0.1, signal_probability = 0.7, decoy_probability = 0.3"
+    )
+    assert (made.intensities, made.intensity_probabilities) == ((0.5, 0.1), (0.7, 0.3))
+    assert made.proof.name.startswith("one decoy")
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("signal_intensity = 0.5", "signal_intensity and signal_probability are missing"),
+        ('set = "lab", signal_probability = 0.6', "add up to 1.1: expected 1"),
+        ('set = "lab", decoy_intensity = 0.7', "expected each above the next"),
+    ],
+)
+def test_a_source_that_can_not_be_is_refused_in_words(tmp_path, source, words):
+    with pytest.raises(ValueError, match=words):
+        rounds_of(tmp_path, source)
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ('set = "nowhere"', "key set: expected one of gys, ideal, lab"),
+        ("signal_intensity = 0", "key signal_intensity: expected a mean photon number above 0"),
+        ("decoy_probability = 1.5", "key decoy_probability: expected a probability from 0 to 1"),
+        ('source = "laser"', "key source: expected single-photon or weak-coherent"),
+        ("loss_db = 1", "key loss_db: unknown"),
+    ],
+)
+def test_a_source_out_of_range_is_refused_when_the_file_is_read(tmp_path, source, words):
+    with pytest.raises(TopologyError, match=words):
+        rounds_of(tmp_path, source)
+
+
+def test_the_sources_of_a_topology_are_those_of_the_parameter_sets():
+    assert parameter_sets.names() == limits.PARAMETER_SETS
+    assert all(SOURCE["source"].fits(name) for name in SOURCES)
+    assert set(SOURCE) - {"set"} == set(TABLES["source"]) - {"repetition_rate_hz"}
+    assert set(SOURCE) == {field.name for field in fields(Source)}
+
+
+def test_the_shipped_link_with_decoys_has_the_channel_of_its_set():
+    (link,) = load(SHIPPED / "decoys.toml").links
+    lab = parameter_sets.load(link.source.set).values()
+    physics = asdict(link.physics)
+    assert {name: value for name, value in lab.items() if name in physics} == {
+        name: physics[name] for name in lab if name in physics
+    }

@@ -139,8 +139,41 @@ def test_the_largest_frame_there_is_is_accepted(qkd):
     assert prepare(qkd, bytes(4 * 2**20), pulses=2**24).status_code == 204
 
 
+def test_the_largest_frame_of_weak_pulses_is_accepted(qkd):
+    pulses = f"{2**24}&intensities=0.5,0.1,0.0"
+    assert prepare(qkd, bytes(8 * 2**20), pulses=pulses).status_code == 204
+
+
 def test_a_body_too_large_for_any_frame_is_refused_unread(qkd):
-    assert prepare(qkd, bytes(4 * 2**20 + 1), pulses=2**24).status_code == 413
+    assert prepare(qkd, bytes(8 * 2**20 + 1), pulses=2**24).status_code == 413
+
+
+@pytest.mark.parametrize("intensities", ["", "x", "0.5,", "0.5,-0.1", "nan", "inf", "11", "0.5,0.3,0.2,0.1"])
+def test_intensities_that_are_none_are_refused_with_their_range(qkd, intensities):
+    reply = prepare(qkd, bytes(12), pulses=f"{PULSES}&intensities={intensities}")
+    assert reply.status_code == 400
+    assert "up to 3 mean photon numbers from 0 to 10" in message(reply)
+
+
+def test_a_pulse_of_an_intensity_that_there_is_not_is_refused(qkd):
+    preparation = PREPARATION + b"\x80\0\0" + b"\xc0\0\0"
+    reply = prepare(qkd, preparation, pulses=f"{PULSES}&intensities=0.5,0.1,0.0")
+    assert (reply.status_code, message(reply)) == (400, "a pulse has intensity number 3 of 3, counted from 0")
+
+
+def test_the_planes_of_intensities_are_part_of_the_preparation(qkd):
+    weak = f"{PULSES}&intensities=0.5,0.1,0.0"
+    reply = prepare(qkd, PREPARATION, pulses=weak)
+    assert message(reply) == "a preparation (bits, then bases, then intensities) of 20 pulses has 12 bytes: 6 came"
+    assert prepare(qkd, PREPARATION + bytes(6), pulses=weak).status_code == 204
+    assert prepare(qkd, PREPARATION + bytes(6), pulses=weak).status_code == 204
+    assert prepare(qkd, PREPARATION + bytes(5) + b"\x10", pulses=weak).status_code == 409
+    assert prepare(qkd, PREPARATION + bytes(6), pulses=f"{PULSES}&intensities=0.5,0.2,0.0").status_code == 409
+    assert prepare(qkd).status_code == 409
+
+
+def test_two_intensities_take_one_plane(qkd):
+    assert prepare(qkd, PREPARATION + bytes(3), pulses=f"{PULSES}&intensities=0.5,0.1").status_code == 204
 
 
 @pytest.mark.parametrize("path", ["/v1/rounds/1/frames/0/closure", "/v1/rounds/x/frames/-1/closure", "/"])

@@ -1,78 +1,49 @@
 """`qkd-lab link rounds` on real rounds: both QKDEs' and the link's own applications, without sockets."""
 
 import json
-import os
-import time
 import uuid
-from collections import deque
+from dataclasses import asdict
 from importlib import import_module
 from types import SimpleNamespace
 
 import pytest
-from app_peer import AppPeer
 from click.testing import CliRunner
 
-from mutual_tls.client import Reply
 from mutual_tls.identity import Identity
 from qkd_lab.cli.link import link
 from qkd_lab.lab_folder import LabError
 from qkd_lab.link_rounds import joined
 from qkd_lab.topology import SHIPPED, load
 from qkde.bb84.finite_key import binary_entropy
-from qkde.bb84.pads import pre_shared_key
 from qkde.bb84.parameters import RoundParameters
-from qkde.bb84.randomness import OsRandomness
 from qkde.link import web as link_web
-from qkde.link.physics import LinkPhysics
-from qkde.link.quantum_link import QuantumLink
 from qkde.node import web
-from qkde.node.ends import AliceEnd, BobEnd, LinkEnd
-from qkde.node.entity import QkdEntity
-from qkde.node.handover import Handover
-from qkde.node.pads import FilePads
-from qkde.node.spool import Spool
 
-ALICE, BOB, QLINK = Identity("qkde", "qkde-a"), Identity("qkde", "qkde-b"), Identity("qlink", "qlink-a-b")
+from two_qkdes import ALICE, BOB, QLINK, AppPeer, TwoQkdes, parameters_of
+
 OPERATOR = Identity("operator", "operator")
-PARAMETERS = RoundParameters(
-    pulses_per_frame=30_000, frame_count=2, key_basis_probability=0.7, epsilon_secrecy=1e-6, epsilon_correctness=1e-9,
-    verification_bits=61,
+SINGLE_PHOTONS = asdict(
+    RoundParameters(
+        pulses_per_frame=30_000, frame_count=2, key_basis_probability=0.7, epsilon_secrecy=1e-6,
+        epsilon_correctness=1e-9, verification_bits=61,
+    )
 )  # fmt: skip
-PHYSICS = LinkPhysics(depolarizing=0.02, repetition_rate_hz=1e6)
+PHYSICS = {"depolarizing": 0.02, "repetition_rate_hz": 1e6}
 
 
-class Kme:
-    def request(self, method, path, *, params, octets):
-        return Reply(204, b"")
+class Network(TwoQkdes):
+    """A link and its two QKDEs, and what an operator can ask of each of them."""
 
-
-class Network:
-    """A link and its two QKDEs, and an operator who can ask each of them, as `operator` has it."""
-
-    def __init__(self, folder):
-        self.link = QuantumLink("a-b", PHYSICS, seed=1)
-        self.folder, self.key = folder, pre_shared_key(os.urandom)
-        quantum = link_web.qkd_app(self.link, ALICE, BOB)
-        self.alice = self._entity(ALICE, BOB, AliceEnd, ("kme-a", "kme-b"), None, quantum)
-        self.bob = self._entity(BOB, ALICE, BobEnd, ("kme-b", "kme-a"), web.classical_app(self.alice), quantum)
+    def __init__(self, folder, parameters=SINGLE_PHOTONS):
+        super().__init__(folder, parameters, PHYSICS)
         self.asked = {
             "qkde-a": AppPeer(web.ops_app(self.alice), OPERATOR, ALICE),
             "qkde-b": AppPeer(web.ops_app(self.bob), OPERATOR, BOB),
             "qlink-a-b": AppPeer(link_web.ops_app(self.link), OPERATOR, QLINK),
         }
 
-    def _entity(self, me, other, role, owners, other_app, quantum):
-        spool = Spool(self.folder / me.id, bytes(32))
-        end = LinkEnd(
-            link="a-b", owners=owners, other_qkde=AppPeer(other_app, me, other),
-            quantum=AppPeer(quantum, me, QLINK), parameters=PARAMETERS, randomness=OsRandomness(),
-            pads=FilePads(self.folder / me.id, bytes(32), "a-b", self.key), clock=time.monotonic, spool=spool,
-            handover=Handover(spool, Kme()), reports=deque(),
-        )  # fmt: skip
-        return QkdEntity(me.id, {"a-b": role(end)}, end.handover, end.reports)
-
     def round(self):
-        return self.bob.order("a-b", str(uuid.uuid4()), "kme-b")
+        return json.loads(json.dumps(self.bob.order("a-b", str(uuid.uuid4()), "kme-b")))
 
     def call(self, process, method, path, body=None):
         if process not in self.asked:
@@ -81,9 +52,9 @@ class Network:
 
 
 @pytest.fixture
-def network(tmp_path, monkeypatch):
-    network, topology = Network(tmp_path), load(SHIPPED / "two-sites.toml")
-
+def network(request, tmp_path, monkeypatch):
+    """Of single photons, or with what the test has as its parameter."""
+    network, topology = Network(tmp_path, getattr(request, "param", SINGLE_PHOTONS)), load(SHIPPED / "two-sites.toml")
     links = {link.name: link for link in topology.links}
     operator = SimpleNamespace(topology=topology, call=network.call, link=links.__getitem__)
     for name in ("qkd_lab.cli.link", "qkd_lab.cli.link_rounds"):
@@ -143,6 +114,19 @@ def test_a_cautious_eve_is_told_with_what_the_proof_allows_her(network):
     assert truth["proof_allowance_bits"] == pytest.approx(key_bits * binary_entropy(report["phase_error_bound"]))
     assert 0 < truth["eve_sifted_information_bits"] < truth["proof_allowance_bits"] and truth["within_proof_bound"]
     assert truth["eve_information_bits"] < 1e-6
+
+
+@pytest.mark.parametrize("network", [parameters_of()], indirect=True)
+def test_weak_pulses_with_decoys_are_told_with_what_their_proof_allows(network):
+    """As in `qkd-lab bb84`: she holds photons of the pulses of which both she and Bob got light."""
+    typed("set", "a-b", "--eve", "beam-splitting", "--loss-db", "0.5", "--depolarizing", "0.02")
+    report = network.round()
+    (row,) = shown()
+    truth = row["ground_truth"]
+    assert row["outcome"] == "key" and row["parameters"]["source"] == "weak-coherent"
+    assert truth["key_bits"] == report["sifted_bits"] - report["sample_bits"] == sum(report["counts"]["key_detected"])
+    assert 1_000 < truth["eve_sifted_information_bits"] < truth["proof_allowance_bits"] < truth["key_bits"]
+    assert truth["within_proof_bound"] and truth["eve_information_bits"] < 1e-6
 
 
 def test_a_person_reads_the_ground_truth_apart_from_what_the_ends_can_see(network):

@@ -2,6 +2,7 @@ from math import exp
 
 import pytest
 
+from qkde.bb84.errors import InvalidParameter
 from qkde.parameter_sets import load
 from qkde.rates.asymptotic import (
     SinglePhotons,
@@ -14,7 +15,6 @@ from qkde.rates.asymptotic import (
     vacuum_weak_bounds,
 )
 from qkde.rates.channel import Channel
-from qkde.rates.errors import InvalidRateInput
 from qkde.rates.predicted import MODELS, Assumptions, predict
 
 GYS = load("gys")
@@ -130,5 +130,5 @@ def test_sifting_follows_the_bias_of_the_bases_unless_it_is_given():
     ],
 )
 def test_an_impossible_argument_is_named_with_its_range(call, expected):
-    with pytest.raises(InvalidRateInput, match=expected):
+    with pytest.raises(InvalidParameter, match=expected):
         call()

@@ -4,9 +4,9 @@ from math import exp, factorial
 import numpy as np
 import pytest
 
+from qkde.bb84.errors import InvalidParameter
 from qkde.parameter_sets import load
 from qkde.rates.channel import DETECTIONS, Channel, live_fraction
-from qkde.rates.errors import InvalidRateInput
 
 GYS = Channel.of(load("gys"))
 NOISY = Channel(transmittance=0.3, dark_count_probability=0.01, misalignment=0.033)
@@ -99,12 +99,12 @@ def test_dead_time_costs_pulses_only_where_it_outlasts_their_distance():
     ],
 )
 def test_an_impossible_channel_is_named_with_its_range(changes, expected):
-    with pytest.raises(InvalidRateInput, match=expected):
+    with pytest.raises(InvalidParameter, match=expected):
         replace(NOISY, **changes)
 
 
 def test_light_is_never_negative():
-    with pytest.raises(InvalidRateInput, match="intensity is -1"):
+    with pytest.raises(InvalidParameter, match="intensity is -1"):
         NOISY.coherent(-1)
-    with pytest.raises(InvalidRateInput, match="photon_count is -1"):
+    with pytest.raises(InvalidParameter, match="photon_count is -1"):
         NOISY.photons(-1)

@@ -4,16 +4,17 @@ from math import exp, factorial, log, log2, sqrt
 import numpy as np
 import pytest
 
+from qkde.bb84.decoy_counts import BasisCounts, Intensities
+from qkde.bb84.decoy_statistics import normal_phase_error_bound, serfling_phase_error_bound
+from qkde.bb84.errors import InvalidParameter
 from qkde.bb84.finite_key import binary_entropy
+from qkde.bb84.one_decoy import PROOFS, one_decoy_length
+from qkde.bb84.two_decoy import two_decoy_length
 from qkde.parameter_sets import load
 from qkde.rates.asymptotic import multi_photon_probability, vacuum_weak_bounds
 from qkde.rates.channel import Channel
-from qkde.rates.counts import BasisCounts, Intensities, expected_counts
-from qkde.rates.decoy_statistics import normal_phase_error_bound, serfling_phase_error_bound
-from qkde.rates.errors import InvalidRateInput
-from qkde.rates.one_decoy import PROOFS, one_decoy_length
+from qkde.rates.counts import expected_counts
 from qkde.rates.predicted import Assumptions, predict
-from qkde.rates.two_decoy import two_decoy_length
 
 CHANNEL = Channel.of(load("lab"))
 TWO = Intensities((0.6, 0.2, 0.0), (0.5, 0.4, 0.1))
@@ -234,5 +235,5 @@ def test_the_lab_set_makes_a_block_of_key_from_some_10_million_pulses():
     ],
 )
 def test_impossible_counts_are_named_with_what_was_expected(call, expected):
-    with pytest.raises(InvalidRateInput, match=expected):
+    with pytest.raises(InvalidParameter, match=expected):
         call()

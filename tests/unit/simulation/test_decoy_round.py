@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from qkde.rates.counts import BasisCounts, Intensities
-from qkde.rates.two_decoy import two_decoy_length
+from qkde.bb84.decoy_counts import BasisCounts, Intensities
+from qkde.bb84.two_decoy import two_decoy_length
 from qkde.simulation import simulate
 from qkde.simulation_settings import setting_of
 

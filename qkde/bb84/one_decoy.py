@@ -26,9 +26,9 @@ from __future__ import annotations
 
 from math import log2
 
-from qkde.rates.counts import BasisCounts, Intensities, checked_counts
-from qkde.rates.decoy_statistics import (
-    DecoyLength,
+from qkde.bb84.decoy_counts import BasisCounts, Intensities, checked_counts
+from qkde.bb84.decoy_statistics import (
+    ProvenLength,
     hoeffding_deviation,
     normal_phase_error_bound,
     secret_part,
@@ -36,7 +36,8 @@ from qkde.rates.decoy_statistics import (
     single_photon_errors,
     weighted_bounds,
 )
-from qkde.rates.errors import InvalidRateInput, check_open
+from qkde.bb84.errors import InvalidParameter
+from qkde.bb84.ranges import check_open
 
 PROOFS = ("wiesemann", "rusca")
 
@@ -50,16 +51,16 @@ def one_decoy_length(
     epsilon_secrecy: float,
     correctness_bits: float,
     proof: str = "wiesemann",
-) -> DecoyLength:
-    """ℓ from the counts of both bases. Raises InvalidRateInput.
+) -> ProvenLength:
+    """ℓ from the counts of both bases. Raises InvalidParameter.
 
     `correctness_bits` is t for a t-bit verification hash, or log2(2/ε_c) for the formula as published.
     """
     checked_counts((key, test), intensities, 2, "the one-decoy proof")
     if intensities.means[1] <= 0:
-        raise InvalidRateInput(f"decoy intensity is {intensities.means[1]:g}: expected above 0")
+        raise InvalidParameter(f"decoy intensity is {intensities.means[1]:g}: expected above 0")
     if proof not in PROOFS:
-        raise InvalidRateInput(f"proof is {proof!r}: expected {' or '.join(PROOFS)}")
+        raise InvalidParameter(f"proof is {proof!r}: expected {' or '.join(PROOFS)}")
     check_open("epsilon_secrecy", epsilon_secrecy, 0, 1)
     published = proof == "rusca"
     epsilon = epsilon_secrecy / (19 if published else 15)
@@ -72,7 +73,7 @@ def one_decoy_length(
     errors = single_photon_errors(test.errors, intensities, epsilon)
     bound = bound_phase_errors(errors, test_singles, single_events, epsilon)
     length = vacuum_events + secret_part(single_events, bound) - leak_bits - correctness_bits - proof_bits
-    return DecoyLength(length, vacuum_events, single_events, bound)
+    return ProvenLength(length, vacuum_events, single_events, bound)
 
 
 def _single_photon_events(counts: BasisCounts, intensities: Intensities, epsilon: float) -> float:

@@ -10,13 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import exp, floor, log, log2, sqrt
 
+from qkde.bb84.decoy_counts import Intensities
 from qkde.bb84.finite_key import binary_entropy
-from qkde.rates.counts import Intensities
 
 
 @dataclass(frozen=True)
-class DecoyLength:
-    """ℓ of a decoy proof and where it came from.
+class ProvenLength:
+    """ℓ of a proof and where it came from.
 
     length_bits: before rounding; zero or less means no key. vacuum_events, single_photon_events: lower bounds on the
     clicks in the key basis from pulses with 0 and 1 photons. phase_error_bound: of the single photons, at most 1/2.

@@ -22,15 +22,16 @@ from __future__ import annotations
 
 from math import log2
 
-from qkde.rates.counts import BasisCounts, Intensities, checked_counts
-from qkde.rates.decoy_statistics import (
-    DecoyLength,
+from qkde.bb84.decoy_counts import BasisCounts, Intensities, checked_counts
+from qkde.bb84.decoy_statistics import (
+    ProvenLength,
     normal_phase_error_bound,
     secret_part,
     single_photon_errors,
     weighted_bounds,
 )
-from qkde.rates.errors import InvalidRateInput, check_open
+from qkde.bb84.errors import InvalidParameter
+from qkde.bb84.ranges import check_open
 
 
 def two_decoy_length(
@@ -41,15 +42,15 @@ def two_decoy_length(
     leak_bits: float,
     epsilon_secrecy: float,
     correctness_bits: float,
-) -> DecoyLength:
-    """ℓ from the counts of both bases. Raises InvalidRateInput.
+) -> ProvenLength:
+    """ℓ from the counts of both bases. Raises InvalidParameter.
 
     `correctness_bits` is t for a t-bit verification hash, or log2(2/ε_c) for the formula as published.
     """
     checked_counts((key, test), intensities, 3, "the two-decoy proof")
     signal, decoy, vacuum = intensities.means
     if not signal > decoy + vacuum:
-        raise InvalidRateInput(f"signal intensity is {signal:g}: expected above decoy and vacuum together")
+        raise InvalidParameter(f"signal intensity is {signal:g}: expected above decoy and vacuum together")
     check_open("epsilon_secrecy", epsilon_secrecy, 0, 1)
     epsilon = epsilon_secrecy / 21
     vacuum_events, single_events = _events(key.detected, intensities, epsilon)
@@ -57,7 +58,7 @@ def two_decoy_length(
     errors = single_photon_errors(test.errors, intensities, epsilon)
     bound = normal_phase_error_bound(errors, test_singles, single_events, epsilon)
     length = vacuum_events + secret_part(single_events, bound) - leak_bits - correctness_bits - 6 * log2(1 / epsilon)
-    return DecoyLength(length, vacuum_events, single_events, bound)
+    return ProvenLength(length, vacuum_events, single_events, bound)
 
 
 def _events(counts: tuple[float, ...], intensities: Intensities, epsilon: float) -> tuple[float, float]:

@@ -1,0 +1,105 @@
+"""Both QKDEs of a link and the link's own application, joined without a network."""
+
+import time
+import uuid
+from collections import deque
+from dataclasses import asdict
+
+from mutual_tls.app import CALLER
+from mutual_tls.client import Refused, Reply
+from mutual_tls.identity import Identity
+from qkde.bb84.pads import pre_shared_key
+from qkde.bb84.parameters import RoundParameters
+from qkde.bb84.randomness import SeededRandomness
+from qkde.link.physics import LinkPhysics
+from qkde.link.quantum_link import QuantumLink
+from qkde.link.web import qkd_app
+from qkde.node.ends import AliceEnd, BobEnd, LinkEnd
+from qkde.node.entity import QkdEntity
+from qkde.node.handover import Handover
+from qkde.node.pads import FilePads
+from qkde.node.spool import Spool
+from qkde.node.web import classical_app
+
+ALICE, BOB, QLINK = Identity("qkde", "qkde-a"), Identity("qkde", "qkde-b"), Identity("qlink", "qlink-a-b")
+
+
+class AppPeer:
+    """Calls another process's application in this one. `on_the_way(octets) -> octets` may alter what is answered."""
+
+    def __init__(self, app, caller, identity, on_the_way=lambda octets: octets):
+        self._app, self._caller, self.identity, self._on_the_way = app, caller, identity, on_the_way
+
+    def request(self, method, path, *, params=None, json=None, octets=None, timeout_s=None):
+        overrides = {CALLER: self._caller}
+        answer = self._app.test_client().open(
+            path, method=method, query_string=params, json=json, data=octets, environ_overrides=overrides
+        )
+        if answer.status_code >= 300:
+            raise Refused(answer.status_code, answer.json["message"])
+        return Reply(answer.status_code, self._on_the_way(answer.data))
+
+
+class Kme:
+    """Takes every block."""
+
+    def __init__(self):
+        self.blocks = []
+
+    def request(self, method, path, *, params, octets):
+        self.blocks.append(octets)
+        return Reply(204, b"")
+
+
+class TwoQkdes:
+    """`run()` orders a block at Bob's; `alice` and `bob` are the entities, `kmes` theirs in this order."""
+
+    def __init__(self, folder, parameters, physics, seed=1, on_the_way=lambda octets: octets):
+        self.link = QuantumLink("a-b", LinkPhysics().changed(**physics), seed=seed)
+        self.quantum = qkd_app(self.link, ALICE, BOB)
+        self.kmes = Kme(), Kme()
+        self._folder, self._parameters = folder, RoundParameters(**parameters)
+        self._shared = pre_shared_key(lambda count: bytes(range(256)) * (count // 256 + 1))
+        self._shared = self._shared[: len(pre_shared_key(bytes))]
+        self.alice = self._entity(ALICE, BOB, AliceEnd, ("kme-a", "kme-b"), None, self.kmes[0], seed)
+        classical = AppPeer(classical_app(self.alice), BOB, ALICE, on_the_way)
+        self.bob = self._entity(BOB, ALICE, BobEnd, ("kme-b", "kme-a"), classical, self.kmes[1], seed + 1000)
+
+    def run(self):
+        """Bob's report; blocks that were made are handed over."""
+        report = self.bob.order("a-b", str(uuid.UUID(int=7)), "kme-b")
+        for entity in (self.alice, self.bob):
+            assert entity.bob_or_alice.handover.offer_all()
+        return report
+
+    def _entity(self, me, other, role, owners, classical, kme, seed):
+        folder = self._folder / me.id
+        spool = Spool(folder, bytes(32))
+        end = LinkEnd(
+            link="a-b",
+            owners=owners,
+            other_qkde=classical or AppPeer(None, me, other),
+            quantum=AppPeer(self.quantum, me, QLINK),
+            parameters=self._parameters,
+            randomness=SeededRandomness(seed),
+            pads=FilePads(folder, bytes(32), "a-b", self._shared),
+            clock=time.monotonic,
+            spool=spool,
+            handover=Handover(spool, kme),
+            reports=deque(),
+        )
+        entity = QkdEntity(me.id, {"a-b": role(end)}, end.handover, end.reports)
+        entity.bob_or_alice = end
+        return entity
+
+
+def parameters_of(**changes):
+    """Strong light, so that few pulses make a key."""
+    return {**asdict(RoundParameters()), **WEAK, **changes}
+
+
+WEAK = {
+    "pulses_per_frame": 300_000, "frame_count": 2, "intensities": (0.6, 0.2, 0.0),
+    "intensity_probabilities": (0.5, 0.4, 0.1), "key_basis_probability": 0.7, "epsilon_secrecy": 1e-4,
+    "epsilon_correctness": 1e-9, "verification_bits": 61,
+}  # fmt: skip
