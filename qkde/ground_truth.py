@@ -9,17 +9,11 @@ H₂ the collision entropy that is left to her.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from math import exp2, log1p
-from typing import Any, TypeVar
+from typing import Any
 
-from qkde.bb84.errors import RoundFailed
-from qkde.bb84.finite_key import binary_entropy
-from qkde.bb84.parameters import RoundParameters
-from qkde.bb84.proofs import RoundCounts, proven_length
 from qkde.link.eve_record import EveRecord
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -49,27 +43,8 @@ def truth_of_round(record: EveRecord, report: Mapping[str, Any]) -> GroundTruth:
         record,
         secret_bits=report["secret_bits"],
         public_bits=report["leak_alice"] + report["parameters"]["verification_bits"],
-        proof_allowance_bits=_proof_allowance_bits(report),
+        proof_allowance_bits=report["proof_allowance_bits"],
     )
-
-
-def _proof_allowance_bits(report: Mapping[str, Any]) -> float | None:
-    """What the proof takes off the key for Eve: of single photons n·h(φ), with decoys all but theirs 1 − h(φ)."""
-    bound = report["phase_error_bound"]
-    if bound is None:
-        return None
-    parameters, counts = _of(RoundParameters, report["parameters"]), _of(RoundCounts, report["counts"])
-    try:
-        single = proven_length(parameters, counts, 0).single_photon_events
-    except RoundFailed:
-        return None
-    return counts.key_bits - single * (1 - binary_entropy(bound))
-
-
-def _of(kind: type[T], values: Mapping[str, Any]) -> T:
-    """From JSON, which has lists for tuples. Members of other kinds are left out."""
-    plain = {part.name: values[part.name] for part in fields(kind)}
-    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()})
 
 
 def ground_truth(

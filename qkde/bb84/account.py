@@ -5,6 +5,7 @@ from operator import add
 
 import numpy as np
 
+from qkde.bb84.decoy_statistics import ProvenLength
 from qkde.bb84.errors import MalformedMessage, RoundFailed
 from qkde.bb84.estimation import error_rate, wilson_interval
 from qkde.bb84.finite_key import binary_entropy
@@ -12,7 +13,7 @@ from qkde.bb84.intensities import counts_of
 from qkde.bb84.messages import StartRound
 from qkde.bb84.pads import RoundPads
 from qkde.bb84.ports import Clock
-from qkde.bb84.proofs import RoundCounts, leak_bits, proven_length, secret_bits
+from qkde.bb84.proofs import RoundCounts, amplified_bits, leak_bits, proven_length
 from qkde.bb84.provenance import record_of
 from qkde.bb84.report import RoundReport
 from qkde.bb84.sifting import SiftedBits
@@ -105,7 +106,7 @@ class RoundAccount:
         """The length both ends must come to, a multiple of 8; RoundFailed when nothing is left."""
         chosen, leaked = self.order.parameters, self.leaks[-1]
         proven = proven_length(chosen, self.counts, leaked)
-        length = secret_bits(chosen, proven)
+        length = amplified_bits(chosen, proven)
         if not length:
             single = f", {proven.single_photon_events:.0f} key bits from single photons" if chosen.intensities else ""
             raise RoundFailed(
@@ -132,6 +133,7 @@ class RoundAccount:
         if counts.key_errors is not None:
             qber_key = error_rate(sum(counts.key_errors), self.key_bits)
             errors, compared = errors + sum(counts.key_errors), compared + self.key_bits
+        proven = self._proven()
         leak_alice, leak_both, leak_counted = self.leaks
         refill_bits = 0 if abort_reason else self.pads.refill_bits
         secret_bits = block_bits + refill_bits
@@ -150,7 +152,8 @@ class RoundAccount:
             qber_interval=wilson_interval(errors, compared),
             qber_test=qber_test,
             qber_key=qber_key,
-            phase_error_bound=self._phase_error_bound(),
+            phase_error_bound=proven.phase_error_bound if proven else None,
+            proof_allowance_bits=self.key_bits - proven.unknown_bits if proven else None,
             disclosed_bits=self.sample_bits + leak_counted + self.verification_bits,
             leak_alice=leak_alice,
             leak_both=leak_both,
@@ -171,11 +174,12 @@ class RoundAccount:
             provenance=None if abort_reason else record_of(self, secret_bits, refill_bits),
         )
 
-    def _phase_error_bound(self) -> float | None:
+    def _proven(self) -> ProvenLength | None:
+        """None where the sample is not known, or no proof holds."""
         if not self.key_bits or self.counts.test_errors is None:
             return None
         try:
-            return proven_length(self.order.parameters, self.counts, self.leaks[-1]).phase_error_bound
+            return proven_length(self.order.parameters, self.counts, self.leaks[-1])
         except RoundFailed:
             return None
 

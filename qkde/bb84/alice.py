@@ -8,6 +8,7 @@ may come again.
 from dataclasses import replace
 from enum import Enum, auto
 from hmac import compare_digest
+from typing import Any
 
 import numpy as np
 
@@ -85,8 +86,7 @@ class Alice:
         self._last: tuple[Message, Message] | None = None
         self._account: RoundAccount | None = None
         self._failure: str | None = None
-        self._prepared: tuple[np.ndarray, np.ndarray] | None = None
-        self._intensities: PulseIntensities | None = None
+        self._prepared: tuple[Any, ...] | None = None  # bits, bases, and the intensities of weak coherent pulses
         self._sifted: list[SiftedBits] = []
         self._key = np.zeros(0, np.uint8)
         self._teller: ParityTeller | None = None
@@ -111,7 +111,7 @@ class Alice:
             return
         self.stage = Stage.OVER
         self._key, self._sifted, self._prepared, self._teller = np.zeros(0, np.uint8), [], None, None
-        self._intensities = self._block = None
+        self._block = None
         self._pads.forget()
         if self._account:
             self.report = self._account.report(0, reason)
@@ -152,15 +152,15 @@ class Alice:
             self._prepared = self._randomness.bits(pulses), bases
             if parameters.intensities:
                 choices = draw(pulses, parameters.intensity_probabilities, self._randomness)
-                self._intensities = PulseIntensities(parameters.intensities, choices)
-        self._source.prepare(number, *self._prepared, *filter(None, [self._intensities]))
+                self._prepared += (PulseIntensities(parameters.intensities, choices),)
+        self._source.prepare(number, *self._prepared)
         return FramePrepared(number)
 
     def _announce_matches(self, message: AnnounceDetections) -> AnnounceMatches:
         number = len(self._sifted)
         if message.frame != number:
             raise ProtocolViolation(f"detections of frame {message.frame} came where frame {number} was prepared")
-        bits, bases = self._prepared
+        bits, bases, *light = self._prepared
         clicks = unpack(message.clicks, len(bits)).astype(bool)
         bits, bases = bits[clicks], bases[clicks]
         bob_bases = unpack(message.bases, len(bases))
@@ -169,10 +169,10 @@ class Alice:
         if not self._source.close(number):
             raise ProtocolViolation(f"frame {number} has not been measured: its bases stay secret")
         matches = bases == bob_bases
-        choices = self._intensities.choices[clicks] if self._intensities else np.zeros(len(bits), np.uint8)
+        choices = light[0].choices[clicks] if light else np.zeros(len(bits), np.uint8)
         sifted = sift(bits, bases, matches, choices)
         self._sifted.append(sifted)
-        self._prepared = self._intensities = None
+        self._prepared = None
         self._account.sift(len(bits), sifted)
         intensity_count = len(self._account.order.parameters.intensities)
         return AnnounceMatches(number, pack(matches), pack_choices(choices, intensity_count))

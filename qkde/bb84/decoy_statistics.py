@@ -28,6 +28,11 @@ class ProvenLength:
     phase_error_bound: float
 
     @property
+    def unknown_bits(self) -> float:
+        """Bits of the sifted key that Eve has nothing of by the quantum channel: s0 + s1·[1 − h(φ)]."""
+        return self.vacuum_events + secret_part(self.single_photon_events, self.phase_error_bound)
+
+    @property
     def secret_bits(self) -> int:
         """What privacy amplification may keep."""
         return max(0, floor(self.length_bits))

@@ -108,7 +108,7 @@ def proven_length(parameters: RoundParameters, counts: RoundCounts, leak_bits: i
     return replace(proven, length_bits=proven.length_bits - proven.vacuum_events, vacuum_events=0.0)
 
 
-def secret_bits(parameters: RoundParameters, proven: ProvenLength) -> int:
+def amplified_bits(parameters: RoundParameters, proven: ProvenLength) -> int:
     """What privacy amplification gives, a multiple of 8; 0 when nothing is left."""
     return 8 * max(0, floor(proven.length_bits - parameters.security_margin_bits) // 8)
 

@@ -18,7 +18,7 @@ from qkde.bb84.errors import InvalidParameter, RoundFailed
 from qkde.bb84.estimation import error_rate
 from qkde.bb84.pads import PadOffer, refill_of
 from qkde.bb84.parameters import RoundParameters
-from qkde.bb84.proofs import RoundCounts, announced_bits, leak_bits, proven_length, secret_bits
+from qkde.bb84.proofs import RoundCounts, amplified_bits, announced_bits, leak_bits, proven_length
 
 if TYPE_CHECKING:
     from qkde.bb84.account import RoundAccount
@@ -183,7 +183,7 @@ def _compared(record: dict[str, Any], parameters: RoundParameters) -> Iterator[t
         yield "lengths.secret_bits", f"none: {error.reason}", lengths["secret_bits"]
         return
     yield "proof.phase_error_bound", proven.phase_error_bound, record["proof"]["phase_error_bound"]
-    secret = secret_bits(parameters, proven)
+    secret = amplified_bits(parameters, proven)
     yield "lengths.secret_bits", secret, lengths["secret_bits"]
     try:
         agreed = PadOffer("verified", record["authentication"]["pad"], record["authentication"]["pads_end"])
@@ -227,8 +227,8 @@ def _check_shape(value: Any, shape: Any, where: str) -> None:
         for number in value:
             _check_shape(number, int, where)
     elif shape is int:
-        if type(value) is not int or value < 0:
-            raise MalformedRecord(f"{where}: expected an integer of 0 or more, not {value!r}")
+        if type(value) is not int or not 0 <= value < 2**53:
+            raise MalformedRecord(f"{where}: expected an integer of 0 or more, below 2^53, not {value!r:.40}")
     elif shape is float:
         if type(value) not in (int, float) or not 0 <= value <= 1:
             raise MalformedRecord(f"{where}: expected a number from 0 to 1, not {value!r}")

@@ -22,11 +22,13 @@ class RoundReport:
 
     `qber` is over all disclosed and corrected bits and only for people; the security of the key rests on `qber_test`,
     which is compared with the tolerance, and on `phase_error_bound` = tolerance + sampling deviation.
-    `disclosed_bits` = sample + counted leakage + verification hash. `transcripts_agree` is None while nobody compared.
-    `secret_bits` = `refill_bits` (new pads) + `block_bits` (the KME's). `authentication_bits`: pad bits the round used
-    up; `pad_bits_left`: this end's balance after it; `epsilon_authentication`: forgery bounds of all tags in the
-    link's life. `counts`: detections and errors by basis and intensity, see `proofs.RoundCounts`. `provenance`: of a
-    key alone, what its length follows from, see `provenance`.
+    `proof_allowance_bits`: what the proof takes Eve to know of the key bits by the quantum channel: n·h(φ) of single
+    photons; with decoys all but 1 − h(φ) of the bits from single photons. `disclosed_bits` = sample + counted leakage +
+    verification hash. `transcripts_agree` is None while nobody compared. `secret_bits` = `refill_bits` (new pads) +
+    `block_bits` (the KME's). `authentication_bits`: pad bits the round used up; `pad_bits_left`: this end's balance
+    after it; `epsilon_authentication`: forgery bounds of all tags in the link's life. `counts`: detections and errors
+    by basis and intensity, see `proofs.RoundCounts`. `provenance`: of a key alone, what its length follows from, see
+    `provenance`.
     """
 
     end: str
@@ -44,6 +46,7 @@ class RoundReport:
     qber_test: float | None
     qber_key: float | None
     phase_error_bound: float | None
+    proof_allowance_bits: float | None
     disclosed_bits: int
     leak_alice: int
     leak_both: int

@@ -15,7 +15,8 @@ this kind in how a fixed length goes with acceptance testing; their constants fo
 length means: evaluated at thresholds agreed on before the run, which aborts when it is worse in any of them. On the
 counts of a run the length is variable, which needs a proof of its own (framework: arXiv 2408.17349).
 
-How the leakage of two-way reconciliation counts: see `qkde.bb84.finite_key`.
+How the leakage of two-way reconciliation counts: see `qkde.bb84.finite_key`. In its default accounting the protocol
+leaves s0 out: see `qkde.bb84.proofs`.
 """
 
 from __future__ import annotations

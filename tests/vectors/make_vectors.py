@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -10,9 +11,22 @@ from qkde.bb84.authentication import SECRET_BYTES, forgery_bound, tag
 from qkde.bb84.bits import pack
 from qkde.bb84.cascade import SEED_BYTES, ParityTeller
 from qkde.bb84.cascade_variants import VARIANTS
+from qkde.bb84.finite_key import binary_entropy
 from qkde.bb84.intensities import counts_of, pack_choices
-from qkde.bb84.messages import AnnounceDetections, AnnounceMatches, FramePrepared, PrepareFrame, StartPass, encode
+from qkde.bb84.messages import (
+    AnnounceDetections,
+    AnnounceMatches,
+    FramePrepared,
+    PrepareFrame,
+    StartPass,
+    StartRound,
+    encode,
+)
+from qkde.bb84.pads import PadOffer, refill_of
+from qkde.bb84.parameters import RoundParameters
 from qkde.bb84.parity_tree import half_frame_mask, shuffled_order
+from qkde.bb84.proofs import RoundCounts, amplified_bits, leak_bits, proven_length
+from qkde.bb84.provenance import record_of
 from qkde.bb84.reconciliation import Corrector
 from qkde.bb84.sifting import sift
 from qkde.bb84.transcript import Transcript
@@ -108,10 +122,10 @@ def verification():
 
 def toeplitz():
     cases = []
-    for key_bits, secret_bits in ((1, 1), (8, 8), (23, 11), (300, 128)):
+    for key_bits, length in ((1, 1), (8, 8), (23, 11), (300, 128)):
         rng = np.random.default_rng(key_bits)
-        key, seed = random_bits(rng, key_bits), random_bits(rng, seed_bit_count(key_bits, secret_bits))
-        cases.append({"key": text(key), "seed": text(seed), "secret": text(toeplitz_hash(key, seed, secret_bits))})
+        key, seed = random_bits(rng, key_bits), random_bits(rng, seed_bit_count(key_bits, length))
+        cases.append({"key": text(key), "seed": text(seed), "secret": text(toeplitz_hash(key, seed, length))})
     return {"cases": cases}
 
 
@@ -135,8 +149,36 @@ def tags():
     return {"messages_of_first_case_hex": messages, "cases": cases, "agreements": agreements}
 
 
+def provenance():
+    """Counts near those of 10^7 pulses through the parameter set `lab`, for each kind of source."""
+    both = [(578_083, 5_712), (164_120, 1_638), (40, 19)], [(35_894, 360), (10_235, 116), (3, 1)]
+    cases = []
+    for means, probabilities, leak_counted in (
+        ((), (), "alice"), ((0.6, 0.2), (0.5, 0.5), "alice"), ((0.6, 0.2, 0.0), (0.5, 0.4, 0.1), "both"),
+        ((0.6, 0.2, 0.0), (0.5, 0.4, 0.1), "alice"),
+    ):  # fmt: skip
+        parameters = RoundParameters(
+            frame_count=10, key_basis_probability=0.8, leak_counted=leak_counted, intensities=means,
+            intensity_probabilities=probabilities,
+        )  # fmt: skip
+        key, test = ([counted for counted in basis[: max(1, len(means))]] for basis in both)
+        counts = RoundCounts(*(tuple(one[i] for one in basis) for i in (0, 1) for basis in (key, test)))
+        parities = round(1.18 * counts.key_bits * binary_entropy(0.01))
+        leaks = leak_bits(parameters, parities, counts)
+        length = amplified_bits(parameters, proven_length(parameters, counts, leaks[-1]))
+        agreed = PadOffer("0011223344556677", 4, 35)
+        round_ = SimpleNamespace(
+            order=StartRound("00000000-0000-4000-8000-000000000001", "a-b", "kme-a", parameters), counts=counts,
+            leaks=leaks, disclosed_parities=parities, verification_bits=parameters.verification_bits,
+            detected_pulses=1_160_637, pads=SimpleNamespace(agreed=agreed, epsilon=1e-32),
+            transcript_bytes=2_219_630, transcript_digest=bytes(range(32)),
+        )  # fmt: skip
+        cases.append(record_of(round_, length, refill_of(agreed, length, parameters.pads_kept)))
+    return {"cases": cases}
+
+
 def main():
-    for stage in (sifting, cascade, verification, toeplitz, tags):
+    for stage in (sifting, cascade, verification, toeplitz, tags, provenance):
         (FOLDER / f"{stage.__name__}.json").write_text(json.dumps(stage(), indent=1) + "\n")
 
 

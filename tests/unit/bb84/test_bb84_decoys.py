@@ -5,6 +5,8 @@ from math import sqrt
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from qkde.bb84.alice import Alice
 from qkde.bb84.bits import pack
@@ -22,6 +24,7 @@ from qkde.bb84.messages import (
 from qkde.bb84.one_decoy import one_decoy_length
 from qkde.bb84.pads import MemoryPads
 from qkde.bb84.proofs import RoundCounts, proven_length
+from qkde.bb84.provenance import check
 from qkde.bb84.randomness import SeededRandomness
 from qkde.bb84.two_decoy import two_decoy_length
 
@@ -121,7 +124,7 @@ def test_alice_tells_no_intensity_before_the_frame_is_closed():
     detections = AnnounceDetections(0, pack(np.ones(64, bool)), pack(np.zeros(64, bool)))
     answer = alice.handle(detections)
     assert isinstance(answer, Refused) and "frame 0 has not been measured" in answer.reason
-    assert alice._intensities is None, "and she has forgotten them"
+    assert alice._prepared is None, "and she has forgotten them"
 
 
 def test_alice_tells_the_intensities_of_the_detected_pulses_alone(two_decoys):
@@ -188,6 +191,26 @@ def test_an_altered_intensity_or_count_makes_authentication_fail(alter):
     both = decoy_round(on_the_way=alter)
     assert both.keys == ([], []) and both.alice_kept == []
     assert AUTHENTICATION in both.bob.abort_reason and both.alice.outcome == "aborted"
+
+
+@given(
+    seed=st.integers(0, 2**20), depolarizing=st.sampled_from([0.0, 0.02, 0.06, 0.12]),
+    pulses=st.sampled_from([500, 20_000, 200_000]), chosen=st.sampled_from([DECOYS, ONE_DECOY]),
+    leak_counted=st.sampled_from(["alice", "both"]),
+)  # fmt: skip
+@settings(max_examples=20, deadline=None)
+def test_for_any_seed_length_and_error_rate_the_ends_are_equal_or_the_round_aborts(
+    seed, depolarizing, pulses, chosen, leak_counted
+):
+    parameters = {**chosen, "pulses_per_frame": pulses, "leak_counted": leak_counted}
+    both = Round(SimulatedLink(seed=seed, depolarizing=depolarizing), seed=seed, **parameters)
+    alice, bob = both.keys
+    assert alice == bob and both.alice.outcome == both.bob.outcome
+    if bob:
+        counts = RoundCounts(**both.bob.counts)
+        leaked = both.bob.leak_both if leak_counted == "both" else both.bob.leak_alice
+        assert both.bob.secret_bits <= proven_length(both.order.parameters, counts, leaked).length_bits
+        assert check(both.bob.provenance) == []
 
 
 @pytest.mark.parametrize("probabilities", [(1.0,), (0.3, 0.7), (0.5, 0.4, 0.1)])

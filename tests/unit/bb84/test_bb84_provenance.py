@@ -6,6 +6,8 @@ import re
 from contextlib import suppress
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from qkde.bb84.provenance import MalformedRecord, check, differences, record_digest
 
@@ -154,6 +156,30 @@ def test_two_ends_that_differ_are_told_apart_by_member(both, record):
 def test_what_is_no_record_is_refused_by_member(record, path, value, words):
     with pytest.raises(MalformedRecord, match=re.escape(words)):
         check(changed(record, path, value))
+
+
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_whatever_a_record_holds_is_told_in_words_and_nothing_breaks(data):
+    record = RECORDS[data.draw(st.sampled_from(sorted(RECORDS)))]
+    for _ in range(data.draw(st.integers(1, 3))):
+        path = data.draw(st.sampled_from([path for path, _ in members(record)]))
+        record = changed(record, path, data.draw(ANYTHING))
+    record["digests"]["record"] = record_digest(record)
+    try:
+        assert all(isinstance(line, str) for line in check(record))
+    except MalformedRecord as error:
+        assert str(error)
+
+
+ANYTHING = st.one_of(
+    st.none(), st.booleans(), st.integers(-1, 2**60), st.just(10**400), st.floats(), st.text(max_size=3),
+    st.lists(st.integers(0, 9), max_size=3),
+)  # fmt: skip
+RECORDS = {
+    str(len(parameters.get("intensities", ()))): a_round(**parameters).bob.provenance
+    for parameters in ({}, DECOYS, ONE_DECOY)
+}
 
 
 @pytest.mark.parametrize("value", [None, [], "text", 3, {}, {"schema": "qkd-lab-provenance/1"}])

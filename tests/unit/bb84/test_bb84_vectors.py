@@ -1,5 +1,7 @@
 """The code against tests/vectors: what other implementations rely on does not change unnoticed."""
 
+import copy
+import hashlib
 import json
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from qkde.bb84.intensities import counts_of, pack_choices, unpack_choices
 from qkde.bb84.messages import AnnounceDetections, AnnounceMatches, StartPass, decode, encode
 from qkde.bb84.pads import MemoryPads, PadOffer, RoundPads, pre_shared_key
 from qkde.bb84.parity_tree import half_frame_mask, shuffled_order
+from qkde.bb84.provenance import check, record_digest
 from qkde.bb84.reconciliation import Corrector
 from qkde.bb84.sifting import sift
 from qkde.bb84.transcript import Transcript
@@ -160,3 +163,13 @@ def test_the_pad_that_two_ends_agree_on(case):
             account.agree(PadOffer(pool.state().key_id, *other))
             account.tags(b"")
             assert pool.state().first == case["pad"] + 1
+
+
+@pytest.mark.parametrize("record", load("provenance")["cases"], ids=lambda record: record["proof"]["name"][:12])
+def test_provenance(record):
+    assert check(record) == []
+    assert record["lengths"]["block_bits"] > 10_000
+    plain = copy.deepcopy(record)
+    digest = plain["digests"].pop("record")
+    canonical = json.dumps(plain, sort_keys=True, separators=(",", ":"))
+    assert digest == "sha256:" + hashlib.sha256(canonical.encode()).hexdigest() == record_digest(record)

@@ -175,6 +175,15 @@ def test_a_folder_whose_containers_are_down_can_be_used_here_with_pads_of_its_ow
     assert pre_shared_keys(lab) == after
 
 
+def test_a_source_no_link_can_have_is_refused_before_anything_starts(tmp_path):
+    text = (SHIPPED / "decoys.toml").read_text().replace('set = "lab"', 'set = "lab"\nsignal_probability = 0.6')
+    (tmp_path / "bad.toml").write_text(text)
+    done = qkd_lab(tmp_path, "up", "--topology", "bad.toml")
+    assert done.returncode == 1 and not (tmp_path / ".lab").exists()
+    assert "bad.toml: table links[a-b], protocol and source: signal_probability" in done.stderr
+    assert "add up to 1.1: expected 1" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("option", "where"), [("--signal-intensity", "[links.source]"), ("--qber-tolerance", "[links.protocol]")]
 )

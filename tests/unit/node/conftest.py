@@ -1,4 +1,4 @@
-"""Makes `two_qkdes` importable by the tests beside it, whatever import mode pytest runs in."""
+"""Makes `app_peer` importable by the tests beside it, whatever import mode pytest runs in."""
 
 import sys
 from pathlib import Path

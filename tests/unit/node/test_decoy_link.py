@@ -5,6 +5,7 @@ import uuid
 
 import numpy as np
 import pytest
+from app_peer import AppPeer
 
 from mutual_tls.client import Refused
 from qkde.bb84.bits import pack
@@ -26,7 +27,7 @@ from qkde.link.source import WeakCoherentPulses
 from qkde.link.theory import expected
 from qkde.node.web import classical_app
 
-from two_qkdes import ALICE, BOB, WEAK, AppPeer, TwoQkdes, parameters_of
+from two_qkdes import ALICE, BOB, WEAK, TwoQkdes, parameters_of
 
 NOISY = {"misalignment": 0.02, "loss_db": 1.0, "dark_count_probability": 1e-3}
 SOURCE = WeakCoherentPulses(

@@ -7,6 +7,7 @@ from importlib import import_module
 from types import SimpleNamespace
 
 import pytest
+from app_peer import AppPeer
 from click.testing import CliRunner
 
 from mutual_tls.identity import Identity
@@ -19,7 +20,7 @@ from qkde.bb84.parameters import RoundParameters
 from qkde.link import web as link_web
 from qkde.node import web
 
-from two_qkdes import ALICE, BOB, QLINK, AppPeer, TwoQkdes, parameters_of
+from two_qkdes import ALICE, BOB, QLINK, TwoQkdes, parameters_of
 
 OPERATOR = Identity("operator", "operator")
 SINGLE_PHOTONS = asdict(

@@ -7,6 +7,7 @@ import uuid
 from collections import deque
 
 import numpy as np
+from app_peer import AppPeer
 
 from mutual_tls.client import Reply
 from mutual_tls.identity import Identity
@@ -22,8 +23,6 @@ from qkde.node.handover import Handover
 from qkde.node.pads import FilePads
 from qkde.node.spool import Spool
 from qkde.node.web import classical_app
-
-from two_qkdes import AppPeer
 
 ALICE, BOB = Identity("qkde", "qkde-a"), Identity("qkde", "qkde-b")
 WINDOW_BYTES = 6  # 2^-48 for each place by chance

@@ -3,10 +3,11 @@
 import time
 import uuid
 from collections import deque
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
-from mutual_tls.app import CALLER
-from mutual_tls.client import Refused, Reply
+from app_peer import AppPeer
+
+from mutual_tls.client import Reply
 from mutual_tls.identity import Identity
 from qkde.bb84.pads import pre_shared_key
 from qkde.bb84.parameters import RoundParameters
@@ -24,20 +25,16 @@ from qkde.node.web import classical_app
 ALICE, BOB, QLINK = Identity("qkde", "qkde-a"), Identity("qkde", "qkde-b"), Identity("qlink", "qlink-a-b")
 
 
-class AppPeer:
-    """Calls another process's application in this one. `on_the_way(octets) -> octets` may alter what is answered."""
+class Tapped(AppPeer):
+    """`on_the_way(octets) -> octets` may alter what is answered."""
 
-    def __init__(self, app, caller, identity, on_the_way=lambda octets: octets):
-        self._app, self._caller, self.identity, self._on_the_way = app, caller, identity, on_the_way
+    def __init__(self, app, caller, identity, on_the_way):
+        super().__init__(app, caller, identity)
+        self._on_the_way = on_the_way
 
-    def request(self, method, path, *, params=None, json=None, octets=None, timeout_s=None):
-        overrides = {CALLER: self._caller}
-        answer = self._app.test_client().open(
-            path, method=method, query_string=params, json=json, data=octets, environ_overrides=overrides
-        )
-        if answer.status_code >= 300:
-            raise Refused(answer.status_code, answer.json["message"])
-        return Reply(answer.status_code, self._on_the_way(answer.data))
+    def request(self, method, path, **options):
+        reply = super().request(method, path, **options)
+        return replace(reply, octets=self._on_the_way(reply.octets))
 
 
 class Kme:
@@ -62,7 +59,7 @@ class TwoQkdes:
         self._shared = pre_shared_key(lambda count: bytes(range(256)) * (count // 256 + 1))
         self._shared = self._shared[: len(pre_shared_key(bytes))]
         self.alice = self._entity(ALICE, BOB, AliceEnd, ("kme-a", "kme-b"), None, self.kmes[0], seed)
-        classical = AppPeer(classical_app(self.alice), BOB, ALICE, on_the_way)
+        classical = Tapped(classical_app(self.alice), BOB, ALICE, on_the_way)
         self.bob = self._entity(BOB, ALICE, BobEnd, ("kme-b", "kme-a"), classical, self.kmes[1], seed + 1000)
 
     def run(self):
