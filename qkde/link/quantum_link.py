@@ -120,10 +120,9 @@ class QuantumLink:
             known = round_.frames.get(number) if round_ else None
             if known is None:
                 self._make_room(pulse_count)
-                if round_ is None:
-                    record = RoundRecord(round_id, self._unix_clock(), self._physics)
-                    round_ = self._rounds[round_id] = Round(record)
-                round_.frames[number] = frame
+                round_ = round_ or Round(RoundRecord(round_id, self._unix_clock(), self._physics))
+                # It may have been the oldest one that was finished so far.
+                self._rounds.setdefault(round_id, round_).frames[number] = frame
         if known is not None:
             known.expect_same(frame)
 

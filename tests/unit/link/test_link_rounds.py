@@ -148,6 +148,15 @@ def test_rounds_are_listed_newest_first_and_the_oldest_are_forgotten(monkeypatch
         link.round(UUID(int=1))
 
 
+def test_a_round_that_goes_on_is_not_forgotten_to_make_room_for_itself(monkeypatch):
+    monkeypatch.setattr(quantum_link, "MAX_ROUNDS", 1)
+    link = link_with(loss_db=1)
+    run(link)
+    link.change_physics(loss_db=2)
+    run(link, frame=1)
+    assert (link.round(ROUND).frame_count, link.round(ROUND).physics.loss_db) == (2, 1)
+
+
 def test_a_round_that_is_not_known_is_404_in_words():
     reply = operator(link_with(), f"/v1/rounds/{ROUND}")
     assert (reply.status_code, reply.json["message"]) == (404, f"round {ROUND} is not known here")
