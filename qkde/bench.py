@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
 
 from qkde.bb84.amplification import seed_bit_count, toeplitz_hash
-from qkde.bb84.bits import pack
 from qkde.bb84.cascade import ParityTeller
 from qkde.bb84.cascade_variants import VARIANTS
 from qkde.bb84.finite_key import binary_entropy
@@ -95,49 +96,53 @@ def _beside_numpy(sent: list[np.ndarray], eve: str, what: str, elapsed_s: float,
     return Figure(f"Aer path, {pulses:,} pulses {what}", pulses / elapsed_s, "pulses/s", pulses / numpy_s, share)
 
 
+@dataclass(frozen=True)
+class CascadeRun:
+    """One fresh frame, both ends in this process; `efficiency`: f at the errors that were there."""
+
+    elapsed_s: float
+    efficiency: float
+    message_count: int
+    is_right: bool
+
+
 def _cascade(name: str, qber: float, repeats: int) -> Figure:
-    alice, bob = _noisy_pair(CASCADE_BITS, qber)
-    last: list[Corrector] = []
-
-    def run() -> None:
-        corrected, corrector = _corrected(name, alice, bob, qber)
-        last[:] = [corrector]
-        if not np.array_equal(corrected, alice):
-            raise AssertionError("Cascade left errors")
-
-    elapsed_s = _best(run, repeats)
-    efficiency = last[0].disclosed_parities / (CASCADE_BITS * binary_entropy(qber))
-    note = f"f {efficiency:.3f}, {last[0].message_count} messages"
+    runs = [_cascade_run(name, CASCADE_BITS, qber) for _ in range(repeats)]
+    if not all(run.is_right for run in runs):
+        raise AssertionError("Cascade left errors")
+    messages = mean(run.message_count for run in runs)
     what = f"Cascade {name}, {CASCADE_BITS:,} bits at {qber:.0%}"
-    return Figure(what, CASCADE_BITS / elapsed_s / 1e6, "Mbit/s", note=note)
+    speed = CASCADE_BITS / min(run.elapsed_s for run in runs) / 1e6
+    return Figure(what, speed, "Mbit/s", note=f"{_mean_efficiency(runs)}, {messages:.0f} messages")
 
 
 def _short_frames(name: str, qber: float, frame_count: int) -> Figure:
-    wrong, parities = 0, 0
-    for _ in range(frame_count):
-        alice, bob = _noisy_pair(FRAME_BITS, qber)
-        corrected, corrector = _corrected(name, alice, bob, qber)
-        wrong += not np.array_equal(corrected, alice)
-        parities += corrector.disclosed_parities
+    runs = [_cascade_run(name, FRAME_BITS, qber) for _ in range(frame_count)]
     what = f"Cascade {name}, {frame_count:,} frames of {FRAME_BITS:,} bits at {qber:.0%}"
-    note = f"f {parities / (frame_count * FRAME_BITS * binary_entropy(qber)):.3f}"
-    return Figure(what, wrong, "wrong", note=note)
+    return Figure(what, sum(not run.is_right for run in runs), "wrong", note=_mean_efficiency(runs))
 
 
-def _noisy_pair(bit_count: int, qber: float) -> tuple[np.ndarray, np.ndarray]:
+def _mean_efficiency(runs: list[CascadeRun]) -> str:
+    found = [run.efficiency for run in runs]
+    return f"f {mean(found):.4f}" + (f" ± {stdev(found):.4f}" if len(found) > 1 else "")
+
+
+def _cascade_run(name: str, bit_count: int, qber: float) -> CascadeRun:
     nature = np.random.default_rng()
     alice = nature.integers(0, 2, bit_count, dtype=np.uint8)
-    return alice, alice ^ (nature.random(bit_count) < qber)
-
-
-def _corrected(name: str, alice: np.ndarray, bob: np.ndarray, qber: float) -> tuple[np.ndarray, Corrector]:
+    errors = (nature.random(bit_count) < qber).astype(np.uint8)
+    started = time.perf_counter()
     teller = ParityTeller(alice)
 
     def ask(message: Message) -> Message:
         return teller.start_pass(message) if isinstance(message, StartPass) else teller.ask_parities(message)
 
-    corrector = Corrector(bob, VARIANTS[name], ask, lambda count: pack(OsRandomness().bits(8 * count)))
-    return corrector.run(qber), corrector
+    corrector = Corrector(alice ^ errors, VARIANTS[name], ask, os.urandom)
+    corrected = corrector.run(qber)
+    elapsed_s = time.perf_counter() - started
+    least = bit_count * binary_entropy(float(errors.mean()))
+    efficiency = corrector.disclosed_parities / least
+    return CascadeRun(elapsed_s, efficiency, corrector.message_count, np.array_equal(corrected, alice))
 
 
 def _toeplitz(repeats: int) -> Figure:
