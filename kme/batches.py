@@ -182,4 +182,5 @@ _REASONS = {
     "gone": "the bits of its block are lost",
     "overlap": "its range was cut before",
     "known_key": "one of its key ids is in use",
+    "removed": "its connection was removed",
 }

@@ -153,6 +153,15 @@ class BlockRecords:
             )
             return [_batch(row) for row in sql.fetchall()]
 
+    def void_batches_of_removed(self) -> list[Batch]:
+        """Settles the open batches of removed connections as refused, and gives them: their bits are to be burned."""
+        with self._database.transaction() as sql:
+            sql.execute(
+                "UPDATE batch SET state = 'refused', refusal = 'its connection was removed' WHERE state = 'recorded'"
+                f" AND connection_id IN (SELECT connection_id FROM connection WHERE removed) RETURNING {_BATCH}"
+            )
+            return [_batch(row) for row in sql.fetchall()]
+
     def open_blocks(self, link: str) -> list[Block]:
         """Whoever owns them, sorted by owner and state."""
         with self._database.transaction() as sql:

@@ -3,61 +3,108 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from uuid import UUID
 
-from kme.errors import BadRequest, NotEntitled
-from kme.model import Connection
+from kme.errors import BadRequest, NotEntitled, Suspended, Unavailable
+from kme.keystore import KeyStore
+from kme.model import Connection, Sae
 from kme.records import Records
+
+_OLD_AFTER_S = 10.0
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    """What Postgres held at one moment, and the mark that the key store had just before."""
+
+    mark: bytes | None = None
+    read_at_s: float = float("-inf")
+    saes: dict[str, Sae] = field(default_factory=dict)
+    connections: dict[UUID, Connection] = field(default_factory=dict)
 
 
 class Catalogue:
-    """SAEs and connections never change once registered, so what was found stays true; what was not is looked up."""
+    """SAEs and connections as the site's Postgres has them.
 
-    def __init__(self, records: Records) -> None:
+    Whoever changes one leaves a new mark in the key store (`changed`). Every look-up compares it, so a suspension holds
+    in all processes from the moment its call is answered. Where a mark was not left, since its process died, the
+    change is seen after 10 s. What is not found is looked up anew.
+    """
+
+    def __init__(self, records: Records, keystore: KeyStore, clock: Callable[[], float] = time.monotonic) -> None:
         self._records = records
-        self._lock = threading.Lock()
-        self._saes: set[str] = set()
-        self._connections: dict[UUID, Connection] = {}
-        self._between: dict[tuple[str, str], Connection] = {}
+        self._keystore = keystore
+        self._clock = clock
+        self._reading = threading.Lock()
+        self._snapshot = _Snapshot()
 
-    def admit(self, sae_id: str) -> None:
-        """Raises NotEntitled for an SAE that is not registered at this KME."""
-        if sae_id in self._saes:
-            return
-        if not self._records.has_sae(sae_id):
+    def changed(self) -> None:
+        """Tells every process of the site that SAEs or connections have changed: call it after the commit."""
+        self._keystore.leave_catalogue_mark()
+
+    def sae(self, sae_id: str) -> Sae | None:
+        """The SAE, where it is registered at this KME."""
+        return self._current(lambda now: sae_id in now.saes).saes.get(sae_id)
+
+    def admit(self, sae_id: str) -> Sae:
+        """Raises NotEntitled for an SAE that is not registered at this KME, or is suspended."""
+        sae = self.sae(sae_id)
+        if sae is None:
             raise NotEntitled(f"SAE {sae_id} is not registered at this KME")
-        with self._lock:
-            self._saes.add(sae_id)
+        if sae.suspended:
+            raise Suspended(f"SAE {sae_id} is suspended at this KME: its operator can resume it")
+        return sae
 
     def between(self, master_sae_id: str, slave_sae_id: str) -> Connection:
-        """Raises BadRequest where the two are not connected."""
-        connection = self._between.get((master_sae_id, slave_sae_id))
+        """Raises BadRequest where the two are not connected, or their connection is suspended."""
+        wanted = Connection("", "", master_sae_id, slave_sae_id).connection_id
+        connection = self.by_id(wanted)
         if connection is None:
-            connection = self._records.connection_between(master_sae_id, slave_sae_id)
-            if connection is None:
-                raise BadRequest(
-                    f"no connection is registered from master SAE {master_sae_id} to slave SAE {slave_sae_id}"
-                )
-            self._remember([connection])
+            raise BadRequest(f"no connection is registered from master SAE {master_sae_id} to slave SAE {slave_sae_id}")
+        if connection.suspended:
+            raise BadRequest(f"the connection from master SAE {master_sae_id} to slave SAE {slave_sae_id} is suspended")
         return connection
 
     def by_id(self, connection_id: UUID) -> Connection | None:
-        if connection_id not in self._connections:
-            self._remember(self._records.connections())
-        return self._connections.get(connection_id)
+        """Suspended or not."""
+        return self._current(lambda now: connection_id in now.connections).connections.get(connection_id)
 
     def with_slave(self, slave_sae_id: str) -> list[UUID]:
         """The connections known in this process whose slave this SAE is."""
-        with self._lock:
-            return [one.connection_id for one in self._connections.values() if one.slave_sae_id == slave_sae_id]
+        known = self._snapshot.connections.values()
+        return [one.connection_id for one in known if one.slave_sae_id == slave_sae_id]
 
     def refresh(self) -> list[Connection]:
-        connections = self._records.connections()
-        self._remember(connections)
-        return connections
+        """All connections, in the order of their registration, as they are now."""
+        return list(self._read(self._keystore.catalogue_mark()).connections.values())
 
-    def _remember(self, connections: list[Connection]) -> None:
-        with self._lock:
-            for connection in connections:
-                self._connections[connection.connection_id] = connection
-                self._between[connection.master_sae_id, connection.slave_sae_id] = connection
+    def _current(self, satisfies: Callable[[_Snapshot], bool]) -> _Snapshot:
+        mark, now = self._keystore.catalogue_mark(), self._snapshot
+        if mark is None or mark != now.mark:
+            return self._read(mark)
+        if not satisfies(now):
+            return self._read(mark)
+        if self._clock() - now.read_at_s > _OLD_AFTER_S:
+            try:
+                return self._read(mark)
+            except Unavailable:
+                return now  # no change is known of, so keys go on being delivered without Postgres
+        return now
+
+    def _read(self, mark: bytes | None) -> _Snapshot:
+        # The mark was read first: a change in between has a later one, and is read with the next look-up.
+        with self._reading:
+            saes, connections = self._records.saes(), self._records.connections()
+            self._snapshot = found = _Snapshot(mark, self._clock(), _by_id(saes), _by_connection(connections))
+            return found
+
+
+def _by_id(saes: Iterable[Sae]) -> dict[str, Sae]:
+    return {one.sae_id: one for one in saes}
+
+
+def _by_connection(connections: Iterable[Connection]) -> dict[UUID, Connection]:
+    return {one.connection_id: one for one in connections}

@@ -48,7 +48,6 @@ class Delivery:
         One atomic step, without Postgres and without the peer, where the pool has them. From the moment they are taken
         they count as delivered, even where the answer is lost.
         """
-        self._catalogue.admit(caller)
         connection = self._as_master(caller, slave_sae_id)
         size_bits = check_request(request, connection)
         found = self._take(connection, size_bits, request.number)

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from kme.account import Account, account_of, block_totals
+from kme.administration import Administration
+from kme.administration_records import AdministrationRecords
 from kme.audit import AuditTrail
 from kme.batches import BatchOwner, BatchPeer
 from kme.block_records import BlockRecords
@@ -26,7 +28,7 @@ from kme.model import Connection, KmeSettings
 from kme.records import Records
 from kme.registration import Registration
 from kme.rounds import RoundReports, Rounds, in_thread
-from kme.scheduler import Scheduler
+from kme.scheduler import Chore, Scheduler
 from mutual_tls.client import Peer
 
 
@@ -59,14 +61,24 @@ class Entity:
         self.block_records = BlockRecords(self.database)
         self.reports = RoundReports(self.database)
         self.audit = AuditTrail(self.database, self.keystore)
-        self.catalogue = Catalogue(self.records)
+        self.catalogue = Catalogue(self.records, self.keystore)
         self.cutter = Cutter(self.keystore, self.keywrap)
         self.intake = Intake(settings, self.block_records, self.keystore, self.keywrap)
         self.confirmation = Confirmation(settings, self.block_records, self.cutter)
         self.closure = Closure(settings, self.block_records, self.keystore)
         self.batch_owner = BatchOwner(settings, self.block_records, self.cutter, self.catalogue)
         self.batch_peer = BatchPeer(settings, self.block_records, self.cutter, self.catalogue)
-        self.registration = Registration(settings, self.records, peers)
+        self.registration = Registration(settings, self.records, self.catalogue, peers)
+        self.administration = Administration(
+            settings,
+            AdministrationRecords(self.database, settings.kme_id),
+            self.block_records,
+            self.catalogue,
+            self.keystore,
+            self.cutter,
+            self.registration,
+            peers,
+        )
         self.delivery = Delivery(settings, self.catalogue, self.keystore, self.keywrap, self.batch_owner, peers)
 
     def prepare(self, saes: Iterable[str] = (), connections: Iterable[Connection] = ()) -> None:
@@ -113,7 +125,8 @@ class Entity:
             )
             for link in self.settings.links
         ]
-        return Scheduler(keepers, self.audit, lambda: self.prepare(saes, connections), self.check, interval_s)
+        chores = [Chore("administration", self.administration.step)]
+        return Scheduler(keepers, self.audit, lambda: self.prepare(saes, connections), self.check, interval_s, chores)
 
     def pool_count(self, connection: Connection) -> int:
         return self.keystore.stored_key_count(connection.connection_id, connection.key_size_bits)

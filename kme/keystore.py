@@ -4,7 +4,9 @@ Layout, with 16-byte binary UUIDs inside values:
 `block:{id}` hash bits, version, uncut_bits · `cuts:{id}` hash of a block's cuts: id → range and digest ·
 `pool:{connection}:{size}` list of key id | wrapped key, at the master's KME · `keys:{connection}` hash key id → wrapped
 key, at the slave's · `entitlement` hash key id → connection, kept after delivery · `blocks` set of all block ids ever
-seen · `account` hash · `audit` stream · `kek` fingerprint.
+seen · `account` hash · `audit` stream · `kek` fingerprint ·
+`catalogue` mark of the last change of SAEs and connections · `removed` set of connections that get no key ·
+`revisions` hash connection → the revision of it that was followed · `calls:{sae}`, `quota:{sae}` what its limits count.
 There is no EXPIRE anywhere: what Redis removes by itself would be missing in the account.
 """
 
@@ -15,14 +17,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from kme.errors import Unavailable
-from kme.model import Block
+from kme.model import Block, Connection
 
 ACCOUNT_ENTRIES = ("received", "remainder", "stored", "delivered", "burned", "destroyed")
 
@@ -63,7 +65,7 @@ class KeyStore:
             socket_connect_timeout=timeout_s,
             retry=Retry(NoBackoff(), 0),
         )
-        names = ("store_block", "cut", "take_keys", "fetch_keys", "close_block")
+        names = ("store_block", "cut", "take_keys", "fetch_keys", "close_block", "follow_connection")
         self._scripts = {
             name: self._redis.register_script((scripts / f"{name}.lua").read_text("utf-8")) for name in names
         }
@@ -95,6 +97,7 @@ class KeyStore:
         pool = f"pool:{cut.connection_id}:{cut.key_size_bits}"
         destination = {"pool": pool, "slave": f"keys:{cut.connection_id}", "burned": ""}[cut.use]
         keys = [f"block:{cut.block_id}", f"cuts:{cut.block_id}", "account", "audit", "entitlement", destination]
+        keys.append("removed")
         connection = cut.connection_id.bytes if cut.connection_id else b""
         args: list[Any] = [cut.cut_id, cut.digest, version, rewrapped, cut.first_bit, cut.end_bit, cut.use, connection]
         for key_id, wrapped in cut.keys:
@@ -135,6 +138,28 @@ class KeyStore:
         args += [known.bytes for known in entitled_to] + [key_id.bytes for key_id in key_ids]
         outcome, *wrapped = self._run("fetch_keys", keys, args)
         return outcome.decode(), wrapped
+
+    def follow_connection(self, connection: Connection) -> int:
+        """Destroys the keys of a removed connection, and lets none in; readmits another. How many keys that were."""
+        connection_id = connection.connection_id
+        keys = ["revisions", "removed", f"keys:{connection_id}", "account", "audit"]
+        args = [connection_id.bytes, connection.revision, int(connection.removed), f"pool:{connection_id}:"]
+        return int(self._run("follow_connection", keys, args))
+
+    def forget_sae(self, sae_id: str) -> None:
+        """What its limits have counted."""
+        with _answering():
+            self._redis.delete(f"calls:{sae_id}", f"quota:{sae_id}")
+
+    def catalogue_mark(self) -> bytes | None:
+        """Another one after every change of SAEs or connections (`kme.catalogue`)."""
+        with _answering():
+            return self._redis.get("catalogue")
+
+    def leave_catalogue_mark(self) -> None:
+        # Random, so that a store restored from a backup can't hold the one that a process remembers by chance.
+        with _answering():
+            self._redis.set("catalogue", uuid4().bytes)
 
     def account(self) -> dict[str, int]:
         with _answering():

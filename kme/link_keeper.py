@@ -98,7 +98,7 @@ class LinkKeeper:
         self._batches.redrive(self.link, self._peer)
 
     def _fill(self) -> None:
-        connections = self._own_connections()
+        connections = [one for one in self._own_connections() if not one.suspended]
         needs = self._needs(connections)
         supply_bits = self._order_what_is_short(connections, needs)
         refused: BatchRefused | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Literal
 from uuid import UUID, uuid5
@@ -33,6 +33,34 @@ class Link:
 
 
 @dataclass(frozen=True)
+class SaeLimits:
+    """What one SAE may use. None: no limit, or in the settings of an SAE: the KME's default.
+
+    Calls pass a token bucket of `request_burst` tokens that gets `requests_per_s` new ones a second. Quotas count the
+    bits of the keys given to it as a master, in periods that begin with the first key after the last period's end.
+    """
+
+    requests_per_s: int | None = None
+    request_burst: int | None = None
+    bits_per_hour: int | None = None
+    bits_per_day: int | None = None
+
+    def over(self, default: SaeLimits) -> SaeLimits:
+        """These, and the default where there is none."""
+        mine = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(default, **{name: value for name, value in mine.items() if value is not None})
+
+
+@dataclass(frozen=True)
+class Sae:
+    """An SAE registered at this KME. A suspended one is refused with 401; its keys remain."""
+
+    sae_id: str
+    suspended: bool = False
+    limits: SaeLimits = SaeLimits()
+
+
+@dataclass(frozen=True)
 class KmeSettings:
     """What one KME is and how it behaves. `qkde_id` is its own site's QKDE, the only one that may hand it blocks."""
 
@@ -46,6 +74,7 @@ class KmeSettings:
     on_demand_limit: int = 4  # requests of one worker that may wait for the peer at once, so that others are served
     order_timeout_s: float = 90.0
     unconfirmed_after_s: float = 60.0
+    default_limits: SaeLimits = SaeLimits()  # of an SAE that has none of its own
 
     def link_to(self, kme_id: str) -> Link | None:
         return next((link for link in self.links if link.peer_kme_id == kme_id), None)
@@ -56,7 +85,11 @@ class KmeSettings:
 
 @dataclass(frozen=True)
 class Connection:
-    """A master SAE at its source KME and a slave SAE at its target KME, who may share keys. `qos`: ETSI GS QKD 004."""
+    """A master SAE at its source KME and a slave SAE at its target KME, who may share keys. `qos`: ETSI GS QKD 004.
+
+    That it is registered, and not suspended, is the permission for this master to ask for keys with this slave. Of two
+    states of a connection the one with the greater `(revision, revised_by)` holds, at both KMEs.
+    """
 
     source_kme_id: str
     target_kme_id: str
@@ -67,11 +100,18 @@ class Connection:
     max_key_per_request: int = 128
     max_sae_id_count: int = 0
     qos: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    suspended: bool = False
+    removed: bool = False
+    revision: int = 0
+    revised_by: str = ""
 
     @property
     def connection_id(self) -> UUID:
         # A separator inside an SAE id must not make two pairs alike, hence the length.
         return uuid5(_CONNECTIONS, f"{len(self.master_sae_id)}|{self.master_sae_id}|{self.slave_sae_id}")
+
+    def supersedes(self, other: Connection) -> bool:
+        return (self.revision, self.revised_by) > (other.revision, other.revised_by)
 
 
 @dataclass(frozen=True)

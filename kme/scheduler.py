@@ -5,12 +5,20 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from kme.audit import AuditTrail
 from kme.errors import KmeError, Unavailable
 from kme.link_keeper import LinkKeeper
 
 log = logging.getLogger(__name__)
+
+
+class Chore(NamedTuple):
+    """Something that is done again and again, beside the links."""
+
+    name: str
+    step: Callable[[], object]
 
 
 class Scheduler:
@@ -26,12 +34,14 @@ class Scheduler:
         prepare: Callable[[], None],
         check_stores: Callable[[], None],
         interval_s: float = 0.25,
+        chores: Sequence[Chore] = (),
     ) -> None:
         self._keepers = keepers
         self._audit = audit
         self._prepare = prepare
         self._check_stores = check_stores
         self._interval_s = interval_s
+        self._chores = tuple(chores)
         self._waiting_for = "it has not begun yet"
         self._threads: list[threading.Thread] = []
 
@@ -46,6 +56,8 @@ class Scheduler:
 
     def step(self) -> None:
         """Everything once, in this thread."""
+        for chore in self._chores:
+            chore.step()
         for keeper in self._keepers:
             keeper.step()
         while self._audit.drain():
@@ -56,6 +68,7 @@ class Scheduler:
         if not self._prepared(stop):
             return
         tasks: list[tuple[str, Callable[[], object]]] = [("the audit trail", self._audit.drain)]
+        tasks += self._chores
         tasks += [(f"link {keeper.link.name}", keeper.step) for keeper in self._keepers]
         for name, task in tasks:
             thread = threading.Thread(target=self._repeat, args=(name, task, stop), name=name)

@@ -1,14 +1,17 @@
 -- Takes a range out of a block for good, and gives its bits to a pool, to the slave's store, or to nobody: one step.
--- KEYS: block, cuts of the block, account, audit, entitlement, destination
+-- KEYS: block, cuts of the block, account, audit, entitlement, destination, connections removed
 -- ARGV: cut id, digest of the cut, block version it was computed from, rewrapped block, first bit, end bit,
 --       use ('pool', 'slave' or 'burned'), connection id, then key id and wrapped key for each key
 -- Returns 'done', or 'again' (this very cut took place before), or why nothing was changed: 'differs' (another cut under
--- this id), 'gone' (no such block here), 'raced' (the block changed meanwhile: compute anew), 'overlap', 'known_key'.
+-- this id), 'removed' (the connection is), 'gone' (no such block here), 'raced' (the block changed meanwhile: compute anew), 'overlap', 'known_key'.
 local before = redis.call('HGET', KEYS[2], ARGV[1])
 local first, last = tonumber(ARGV[5]), tonumber(ARGV[6])
 if before then
     local mark = ARGV[5] .. ':' .. ARGV[6] .. ':' .. ARGV[2]
     return before == mark and 'again' or 'differs'
+end
+if ARGV[7] ~= 'burned' and redis.call('SISMEMBER', KEYS[7], ARGV[8]) == 1 then
+    return 'removed'
 end
 local version = redis.call('HGET', KEYS[1], 'version')
 if not version then

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from flask import Flask, Response, g, request
 
+from kme.administration import Administration
 from kme.batches import BatchPeer
 from kme.closure import Closure
 from kme.confirmation import Confirmation
-from kme.etsi014 import connection_in, connection_json
 from kme.model import MAX_BLOCK_BITS, KmeSettings
-from kme.peer_wire import batch_in, octets_in, uuid_in
-from kme.registration import Registration
+from kme.peer_wire import batch_in, octets_in, state_in, state_json, uuid_in
 from kme.strict_json import integer, object_in, string
 from kme.web.errors import answer_errors
 from mutual_tls.app import answer, listener_app
@@ -18,7 +17,7 @@ from mutual_tls.app import answer, listener_app
 
 def peer_app(
     settings: KmeSettings,
-    registration: Registration,
+    administration: Administration,
     confirmation: Confirmation,
     batches: BatchPeer,
     closure: Closure,
@@ -27,9 +26,9 @@ def peer_app(
 
     @app.put("/v1/connections/<connection_id>")
     def connection(connection_id: str) -> Response:
-        offered = connection_in(request.get_data())
-        registration.learn(g.caller.id, uuid_in(connection_id, "connection_id"), offered)
-        return answer(connection_json(offered))
+        offered = state_in(request.get_data())
+        held, destroyed_count = administration.learn(g.caller.id, uuid_in(connection_id, "connection_id"), offered)
+        return answer(state_json(held) | {"destroyed_key_count": destroyed_count})
 
     @app.post("/v1/blocks/<block_id>/confirmation")
     def confirm(block_id: str) -> Response:
