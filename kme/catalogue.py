@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -31,7 +32,7 @@ class Catalogue:
 
     Whoever changes one leaves a new mark in the key store (`changed`). Every look-up compares it, so a suspension holds
     in all processes from the moment its call is answered. Where a mark was not left, since its process died, the
-    change is seen after 10 s. What is not found is looked up anew.
+    change is seen after 10 s.
     """
 
     def __init__(self, records: Records, keystore: KeyStore, clock: Callable[[], float] = time.monotonic) -> None:
@@ -47,7 +48,7 @@ class Catalogue:
 
     def sae(self, sae_id: str) -> Sae | None:
         """The SAE, where it is registered at this KME."""
-        return self._current(lambda now: sae_id in now.saes).saes.get(sae_id)
+        return self._current().saes.get(sae_id)
 
     def admit(self, sae_id: str) -> Sae:
         """Raises NotEntitled for an SAE that is not registered at this KME, or is suspended."""
@@ -70,7 +71,7 @@ class Catalogue:
 
     def by_id(self, connection_id: UUID) -> Connection | None:
         """Suspended or not."""
-        return self._current(lambda now: connection_id in now.connections).connections.get(connection_id)
+        return self._current().connections.get(connection_id)
 
     def with_slave(self, slave_sae_id: str) -> list[UUID]:
         """The connections known in this process whose slave this SAE is."""
@@ -79,32 +80,30 @@ class Catalogue:
 
     def refresh(self) -> list[Connection]:
         """All connections, in the order of their registration, as they are now."""
-        return list(self._read(self._keystore.catalogue_mark()).connections.values())
+        mark = self._keystore.catalogue_mark()
+        with self._reading:
+            return list(self._read(mark).connections.values())
 
-    def _current(self, satisfies: Callable[[_Snapshot], bool]) -> _Snapshot:
+    def _current(self) -> _Snapshot:
         mark, now = self._keystore.catalogue_mark(), self._snapshot
         if mark is None or mark != now.mark:
-            return self._read(mark)
-        if not satisfies(now):
-            return self._read(mark)
+            with self._reading:
+                # Another thread may have read it since. A mark of None is one that a lost store has not got back yet.
+                return self._snapshot if mark is not None and self._snapshot.mark == mark else self._read(mark)
         if self._clock() - now.read_at_s > _OLD_AFTER_S:
-            try:
-                return self._read(mark)
-            except Unavailable:
-                return now  # no change is known of, so keys go on being delivered without Postgres
-        return now
+            # Nothing is known to have changed, so without Postgres keys go on being delivered.
+            with self._reading, contextlib.suppress(Unavailable):
+                self._read(mark)
+        return self._snapshot
 
     def _read(self, mark: bytes | None) -> _Snapshot:
         # The mark was read first: a change in between has a later one, and is read with the next look-up.
-        with self._reading:
-            saes, connections = self._records.saes(), self._records.connections()
-            self._snapshot = found = _Snapshot(mark, self._clock(), _by_id(saes), _by_connection(connections))
-            return found
-
-
-def _by_id(saes: Iterable[Sae]) -> dict[str, Sae]:
-    return {one.sae_id: one for one in saes}
-
-
-def _by_connection(connections: Iterable[Connection]) -> dict[UUID, Connection]:
-    return {one.connection_id: one for one in connections}
+        saes, connections = self._records.saes(), self._records.connections()
+        found = _Snapshot(
+            mark,
+            self._clock(),
+            {one.sae_id: one for one in saes},
+            {one.connection_id: one for one in connections},
+        )
+        self._snapshot = found
+        return found

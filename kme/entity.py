@@ -10,6 +10,7 @@ from typing import Any
 from kme.account import Account, account_of, block_totals
 from kme.administration import Administration
 from kme.administration_records import AdministrationRecords
+from kme.admission import Admission
 from kme.audit import AuditTrail
 from kme.batches import BatchOwner, BatchPeer
 from kme.block_records import BlockRecords
@@ -36,7 +37,8 @@ class Entity:
     """Opens nothing by itself: stores are first used by `prepare`, or by the first request.
 
     `kek` is the key-encryption key (32 bytes); `db` the folder with `migrations/` and `lua/`; `peers` the other KMEs by
-    id, each for every link of the settings; `database_size` at least the number of threads that serve requests.
+    id, each for every link of the settings; `database_size` at least the number of threads that serve requests; `clock`, in seconds,
+    stands for the key store's own time in tests.
     """
 
     def __init__(
@@ -49,13 +51,14 @@ class Entity:
         db: Path,
         peers: Mapping[str, Peer],
         database_size: int = 8,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self.settings = settings
         self.peers = peers
         self._dsn = postgres_dsn
         self._db = db
         self.database = Database(postgres_dsn, database_size)
-        self.keystore = KeyStore(redis_url, db / "lua")
+        self.keystore = KeyStore(redis_url, db / "lua", clock)
         self.keywrap = KeyWrap(kek)
         self.records = Records(self.database)
         self.block_records = BlockRecords(self.database)
@@ -68,6 +71,7 @@ class Entity:
         self.closure = Closure(settings, self.block_records, self.keystore)
         self.batch_owner = BatchOwner(settings, self.block_records, self.cutter, self.catalogue)
         self.batch_peer = BatchPeer(settings, self.block_records, self.cutter, self.catalogue)
+        self.admission = Admission(settings, self.catalogue, self.keystore)
         self.registration = Registration(settings, self.records, self.catalogue, peers)
         self.administration = Administration(
             settings,
@@ -125,7 +129,7 @@ class Entity:
             )
             for link in self.settings.links
         ]
-        chores = [Chore("administration", self.administration.step)]
+        chores = [Chore("administration", self.administration.step), Chore("refused calls", self.admission.report)]
         return Scheduler(keepers, self.audit, lambda: self.prepare(saes, connections), self.check, interval_s, chores)
 
     def pool_count(self, connection: Connection) -> int:

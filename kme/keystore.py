@@ -12,7 +12,7 @@ There is no EXPIRE anywhere: what Redis removes by itself would be missing in th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,9 @@ from kme.errors import Unavailable
 from kme.model import Block, Connection
 
 ACCOUNT_ENTRIES = ("received", "remainder", "stored", "delivered", "burned", "destroyed")
+
+_SCRIPTS = ("store_block", "cut", "take_keys", "fetch_keys", "close_block", "follow_connection", "count_refusals")
+_TIMED_SCRIPTS = ("admit_call", "report_refusals")
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,10 @@ class Cut:
 class KeyStore:
     """Every method raises Unavailable where Redis does not answer; what it was asked may have taken place then."""
 
-    def __init__(self, url: str, scripts: Path, timeout_s: float = 5.0) -> None:
+    def __init__(
+        self, url: str, scripts: Path, clock: Callable[[], float] | None = None, timeout_s: float = 5.0
+    ) -> None:
+        """`clock`: seconds, in place of Redis' own time, which all processes of a site share. For tests."""
         # No retry inside the client: a repeated take would lose the keys of the first, silently.
         self._redis = redis.Redis.from_url(
             url,
@@ -65,15 +71,18 @@ class KeyStore:
             socket_connect_timeout=timeout_s,
             retry=Retry(NoBackoff(), 0),
         )
-        names = ("store_block", "cut", "take_keys", "fetch_keys", "close_block", "follow_connection")
+        self._clock = clock
+        sources = {name: (scripts / f"{name}.lua").read_text("utf-8") for name in (*_SCRIPTS, *_TIMED_SCRIPTS, "clock")}
+        timed = {name: sources["clock"] + sources[name] for name in _TIMED_SCRIPTS}
         self._scripts = {
-            name: self._redis.register_script((scripts / f"{name}.lua").read_text("utf-8")) for name in names
+            name: self._redis.register_script(text) for name, text in {**sources, **timed}.items() if name != "clock"
         }
 
     def claim(self, fingerprint: bytes) -> None:
         """Makes an empty store this KME's. Raises Unavailable where it holds what another KEK has encrypted."""
         with _answering():
             self._redis.set("kek", fingerprint, nx=True)
+            self._redis.set("catalogue", uuid4().bytes, nx=True)
             known = self._redis.get("kek")
         if known != fingerprint:
             raise Unavailable(
@@ -151,6 +160,23 @@ class KeyStore:
         with _answering():
             self._redis.delete(f"calls:{sae_id}", f"quota:{sae_id}")
 
+    def admit_call(self, sae_id: str, per_s: int, burst: int) -> int:
+        """0 where the call passes; else the milliseconds to wait, see db/lua/admit_call.lua."""
+        return int(self._run("admit_call", [f"calls:{sae_id}", "clock"], [self._time(), per_s, burst]))
+
+    def count_refusals(
+        self, counts: Mapping[str, int], kinds_kept: int, others: str, refund: tuple[str, float, int] | None
+    ) -> None:
+        """`refund`: an SAE, the tokens it gets back, and the size of its bucket."""
+        sae_id, tokens, burst = refund or ("", 0, 0)
+        kinds = [part for kind, count in counts.items() for part in (kind, count)]
+        calls = f"calls:{sae_id}" if refund else ""
+        self._run("count_refusals", ["refusals", calls], [kinds_kept, others, tokens, burst, *kinds])
+
+    def report_refusals(self, window_s: float) -> int:
+        keys = ["refusals", "clock", "audit"]
+        return int(self._run("report_refusals", keys, [self._time(), int(window_s * 1000)]))
+
     def catalogue_mark(self) -> bytes | None:
         """Another one after every change of SAEs or connections (`kme.catalogue`)."""
         with _answering():
@@ -177,6 +203,10 @@ class KeyStore:
 
     def close(self) -> None:
         self._redis.close()
+
+    def _time(self) -> int | str:
+        """A test's time in milliseconds; empty: Redis' own."""
+        return "" if self._clock is None else int(self._clock() * 1000)
 
     def _run(self, script: str, keys: list[str], args: list[Any]) -> Any:
         with _answering():

@@ -75,6 +75,7 @@ class KmeSettings:
     order_timeout_s: float = 90.0
     unconfirmed_after_s: float = 60.0
     default_limits: SaeLimits = SaeLimits()  # of an SAE that has none of its own
+    refusal_window_s: float = 60.0  # refused calls of one kind in this time are one entry of the audit trail
 
     def link_to(self, kme_id: str) -> Link | None:
         return next((link for link in self.links if link.peer_kme_id == kme_id), None)

@@ -26,7 +26,7 @@ def make(settings: Settings) -> Server:
         settings.process,
         settings.credentials,
         [
-            listener("sae", f"sae-{site}", lambda: sae_app(kme.delivery)),
+            listener("sae", f"sae-{site}", lambda: sae_app(kme.delivery, kme.admission)),
             listener(
                 "peer",
                 "kme",

@@ -9,18 +9,23 @@ from flask import Blueprint, Flask, Response, g, request
 from werkzeug.routing import Rule
 
 from kme import etsi014
+from kme.admission import Admission
 from kme.delivery import Delivery
 from kme.errors import BadRequest
 from kme.limits import check_sae_id, is_sae_id
+from kme.web.admission import limit_and_record
 from kme.web.errors import answer_errors
 from mutual_tls.app import answer, listener_app
 
 
-def sae_app(delivery: Delivery) -> Flask:
+def sae_app(delivery: Delivery, admission: Admission | None = None) -> Flask:
+    """Without `admission` calls are neither limited nor recorded where they are refused: for tests of the paths."""
     app = listener_app("kme-sae", lambda caller: caller.role == "sae" and is_sae_id(caller.id), subject_counts=True)
     app.url_rule_class = _ExactRule
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
+    if admission is not None:
+        limit_and_record(app, admission)
     app.register_blueprint(_keys(delivery), url_prefix="/api/v1/keys")
     app.wsgi_app = _RawPath(app.wsgi_app)  # type: ignore[method-assign]
     return answer_errors(app)

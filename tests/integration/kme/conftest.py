@@ -105,7 +105,7 @@ class Site:
     def __post_init__(self) -> None:
         one = self.entity
         self.apps = {
-            "sae": sae_app(one.delivery),
+            "sae": sae_app(one.delivery, one.admission),
             "kme": peer_app(one.settings, one.administration, one.confirmation, one.batch_peer, one.closure),
             "qkde": qkde_app(one.settings, one.intake),
             "operator": operator_app(one),
