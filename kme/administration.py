@@ -74,6 +74,9 @@ class Administration:
         """Raises NotHere where it is not registered at this KME."""
         return self._found(self._catalogue.sae(sae_id), sae_id)
 
+    def has_sae(self, sae_id: str) -> bool:
+        return self._catalogue.is_own(sae_id)
+
     def change_sae(self, sae_id: str, change: Callable[[Sae], Sae]) -> Sae:
         """Raises NotHere; or what `change` raises, and nothing changes."""
         sae = self._found(self._records.revise_sae(sae_id, change), sae_id)

@@ -41,7 +41,7 @@ class Admission:
         if bucket is None:
             return
         rate, burst = bucket
-        wait_ms = self._keystore.admit_call(sae_id, rate, burst)
+        wait_ms = int(self._keystore.run("admit_call", [f"calls:{sae_id}"], [self._keystore.now(), rate, burst]))
         if wait_ms:
             raise TooManyRequests(
                 f"SAE {sae_id} may make {rate} calls a second: this one was not looked at, try again later",
@@ -62,15 +62,17 @@ class Admission:
             counts, self._uncounted = self._uncounted, Counter()
         try:
             bucket = None if status == 429 else _bucket(self.limits(sae_id))
-            refund = (sae_id, REFUND, bucket[1]) if bucket else None
-            self._keystore.count_refusals(counts, KINDS_KEPT, _others(), refund)
+            calls, burst = (f"calls:{sae_id}", bucket[1]) if bucket else ("", 0)
+            kinds = [part for kind, count in counts.items() for part in (kind, count)]
+            self._keystore.run("count_refusals", ["refusals", calls], [KINDS_KEPT, _others(), REFUND, burst, *kinds])
         except Unavailable:
             with self._counting:
                 self._uncounted += counts
 
     def report(self) -> int:
         """Writes what was counted into the audit trail, once a window; the number of entries. For the scheduler."""
-        return self._keystore.report_refusals(self._settings.refusal_window_s)
+        window_ms = int(self._settings.refusal_window_s * 1000)
+        return int(self._keystore.run("report_refusals", ["refusals", "audit"], [self._keystore.now(), window_ms]))
 
 
 def _bucket(limits: SaeLimits) -> tuple[int, int] | None:

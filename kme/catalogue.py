@@ -11,7 +11,7 @@ from uuid import UUID
 
 from kme.errors import BadRequest, NotEntitled, Suspended, Unavailable
 from kme.keystore import KeyStore
-from kme.model import Connection, Sae
+from kme.model import Connection, Sae, connection_id_of
 from kme.records import Records
 
 _OLD_AFTER_S = 10.0
@@ -50,6 +50,10 @@ class Catalogue:
         """The SAE, where it is registered at this KME."""
         return self._current().saes.get(sae_id)
 
+    def is_own(self, sae_id: str) -> bool:
+        """Whether it is registered at this KME, suspended or not."""
+        return self.sae(sae_id) is not None
+
     def admit(self, sae_id: str) -> Sae:
         """Raises NotEntitled for an SAE that is not registered at this KME, or is suspended."""
         sae = self.sae(sae_id)
@@ -61,22 +65,15 @@ class Catalogue:
 
     def between(self, master_sae_id: str, slave_sae_id: str) -> Connection:
         """Raises BadRequest where the two are not connected, or their connection is suspended."""
-        wanted = Connection("", "", master_sae_id, slave_sae_id).connection_id
-        connection = self.by_id(wanted)
+        connection = self.by_id(connection_id_of(master_sae_id, slave_sae_id))
         if connection is None:
             raise BadRequest(f"no connection is registered from master SAE {master_sae_id} to slave SAE {slave_sae_id}")
-        if connection.suspended:
-            raise BadRequest(f"the connection from master SAE {master_sae_id} to slave SAE {slave_sae_id} is suspended")
+        refuse_suspended(connection)
         return connection
 
     def by_id(self, connection_id: UUID) -> Connection | None:
         """Suspended or not."""
         return self._current().connections.get(connection_id)
-
-    def with_slave(self, slave_sae_id: str) -> list[UUID]:
-        """The connections known in this process whose slave this SAE is."""
-        known = self._snapshot.connections.values()
-        return [one.connection_id for one in known if one.slave_sae_id == slave_sae_id]
 
     def refresh(self) -> list[Connection]:
         """All connections, in the order of their registration, as they are now."""
@@ -107,3 +104,10 @@ class Catalogue:
         )
         self._snapshot = found
         return found
+
+
+def refuse_suspended(connection: Connection) -> None:
+    """Raises BadRequest: like a connection that is not registered, and not like a caller that is not admitted."""
+    if connection.suspended:
+        ends = f"from master SAE {connection.master_sae_id} to slave SAE {connection.slave_sae_id}"
+        raise BadRequest(f"the connection {ends} is suspended")

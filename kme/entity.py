@@ -20,16 +20,20 @@ from kme.confirmation import Confirmation
 from kme.cutting import Cutter
 from kme.database import Database
 from kme.delivery import Delivery
+from kme.directory import Directory
 from kme.intake import Intake
 from kme.keystore import KeyStore
 from kme.keywrap import KeyWrap
 from kme.link_keeper import LinkKeeper
 from kme.migrations import migrate
 from kme.model import Connection, KmeSettings
+from kme.on_demand import OnDemand
 from kme.records import Records
 from kme.registration import Registration
+from kme.request_records import RequestRecords
 from kme.rounds import RoundReports, Rounds, in_thread
 from kme.scheduler import Chore, Scheduler
+from kme.voiding import Voiding, VoidingPeer
 from mutual_tls.client import Peer
 
 
@@ -37,8 +41,8 @@ class Entity:
     """Opens nothing by itself: stores are first used by `prepare`, or by the first request.
 
     `kek` is the key-encryption key (32 bytes); `db` the folder with `migrations/` and `lua/`; `peers` the other KMEs by
-    id, each for every link of the settings; `database_size` at least the number of threads that serve requests; `clock`, in seconds,
-    stands for the key store's own time in tests.
+    id, each for every link of the settings; `database_size` at least the number of threads that serve requests. In
+    tests `clock_ms` takes the place of the key store's own time.
     """
 
     def __init__(
@@ -51,21 +55,21 @@ class Entity:
         db: Path,
         peers: Mapping[str, Peer],
         database_size: int = 8,
-        clock: Callable[[], float] | None = None,
+        clock_ms: Callable[[], int] | None = None,
     ) -> None:
         self.settings = settings
         self.peers = peers
         self._dsn = postgres_dsn
         self._db = db
         self.database = Database(postgres_dsn, database_size)
-        self.keystore = KeyStore(redis_url, db / "lua", clock)
+        self.keystore = KeyStore(redis_url, db / "lua", clock_ms=clock_ms)
         self.keywrap = KeyWrap(kek)
         self.records = Records(self.database)
         self.block_records = BlockRecords(self.database)
         self.reports = RoundReports(self.database)
         self.audit = AuditTrail(self.database, self.keystore)
         self.catalogue = Catalogue(self.records, self.keystore)
-        self.cutter = Cutter(self.keystore, self.keywrap)
+        self.cutter = Cutter(self.keystore, self.keywrap, settings.kept_after_pool_s)
         self.intake = Intake(settings, self.block_records, self.keystore, self.keywrap)
         self.confirmation = Confirmation(settings, self.block_records, self.cutter)
         self.closure = Closure(settings, self.block_records, self.keystore)
@@ -83,7 +87,21 @@ class Entity:
             self.registration,
             peers,
         )
-        self.delivery = Delivery(settings, self.catalogue, self.keystore, self.keywrap, self.batch_owner, peers)
+        self.request_records = RequestRecords(self.database)
+        self.voiding = Voiding(self.request_records, self.cutter)
+        self.voiding_peer = VoidingPeer(self.block_records, self.cutter)
+        self.directory = Directory(settings.kme_id, self.records, peers)
+        self.on_demand = OnDemand(
+            settings,
+            self.block_records,
+            self.request_records,
+            self.keystore,
+            self.batch_owner,
+            self.voiding,
+            self.directory,
+            peers,
+        )
+        self.delivery = Delivery(settings, self.catalogue, self.keystore, self.keywrap, self.on_demand)
 
     def prepare(self, saes: Iterable[str] = (), connections: Iterable[Connection] = ()) -> None:
         """Migrates the database, claims the key store, and registers what the topology lists. Safe to repeat, and by
@@ -123,6 +141,8 @@ class Entity:
                 self.catalogue,
                 self.confirmation,
                 self.batch_owner,
+                self.request_records,
+                self.voiding,
                 self.closure,
                 Rounds(self.settings, link, qkde, self.reports, clock, start_round),
                 clock,

@@ -19,3 +19,11 @@ ALTER TABLE connection
     ADD COLUMN destroyed_key_count bigint NOT NULL DEFAULT 0;
 CREATE INDEX connection_unfinished ON connection (connection_id)
     WHERE told_revision < revision OR followed_revision < revision;
+
+-- Durations of a batch's keys: for how long its pool keeps them, from when it was recorded by the site's fast clock.
+ALTER TABLE batch
+    ADD COLUMN ttl_s       int NOT NULL DEFAULT 86400,
+    ADD COLUMN recorded_ms bigint NOT NULL DEFAULT 0;
+
+-- The events of one key.
+CREATE INDEX audit_keys ON audit USING gin ((detail -> 'key_ids'));
