@@ -22,7 +22,7 @@ class Cutter:
         self._kept_after_pool_s = kept_after_pool_s
 
     def fast_clock_ms(self) -> int:
-        return self._keystore.fast_clock_ms()
+        return self._keystore.clocks_ms()[0]
 
     def head(self, block_id: UUID) -> bytes | None:
         """A block's confirmation key, its first 256 bits; None where it is not here or something was cut before."""

@@ -22,8 +22,10 @@ from kme.database import Database
 from kme.delivery import Delivery
 from kme.directory import Directory
 from kme.intake import Intake
+from kme.key_records import KeyRecords
 from kme.keystore import KeyStore
 from kme.keywrap import KeyWrap
+from kme.lifecycle import Lifecycle
 from kme.link_keeper import LinkKeeper
 from kme.migrations import migrate
 from kme.model import Connection, KmeSettings
@@ -101,6 +103,7 @@ class Entity:
             self.directory,
             peers,
         )
+        self.lifecycle = Lifecycle(settings, KeyRecords(self.database), self.keystore, self.audit)
         self.delivery = Delivery(settings, self.catalogue, self.keystore, self.keywrap, self.on_demand)
 
     def prepare(self, saes: Iterable[str] = (), connections: Iterable[Connection] = ()) -> None:
@@ -149,7 +152,12 @@ class Entity:
             )
             for link in self.settings.links
         ]
-        chores = [Chore("administration", self.administration.step), Chore("refused calls", self.admission.report)]
+        chores = [
+            Chore("administration", self.administration.step),
+            Chore("refused calls", self.admission.report),
+            Chore("expiry", self.lifecycle.sweep),
+            Chore("old records", self.lifecycle.forget_old),
+        ]
         return Scheduler(keepers, self.audit, lambda: self.prepare(saes, connections), self.check, interval_s, chores)
 
     def pool_count(self, connection: Connection) -> int:

@@ -36,6 +36,7 @@ _MOMENT_LENGTH = 13
 _SCRIPTS = (
     "admit_call",
     "close_block",
+    "consume_key",
     "count_refusals",
     "cut",
     "fetch_keys",
@@ -256,9 +257,27 @@ class KeyStore:
     def close(self) -> None:
         self._redis.close()
 
-    def fast_clock_ms(self) -> int:
-        """The site's clock that never runs slow (docs/protocols.md, "Durations")."""
-        return int(self.run("read_clock", [], [self.now()]))
+    def clocks_ms(self) -> tuple[int, int]:
+        """The site's clock that never runs slow, and the one that never runs fast (docs/protocols.md, "Durations")."""
+        fast, slow = self.run("read_clock", [], [self.now()])
+        return int(fast), int(slow)
+
+    def time_left_ms(self, key_id: UUID) -> int | None:
+        """Until nobody can fetch the key here any more; None where its entitlement is not known."""
+        _, slow = self.clocks_ms()
+        with _answering():
+            ends = self._redis.zscore("ends:entitlement", key_id.bytes)
+        return None if ends is None else int(ends) - slow
+
+    def key_count(self) -> int:
+        """Copies of keys, in pools and for recipients."""
+        with _answering():
+            return int(self._redis.zcard("ends:pool")) + int(self._redis.zcard("ends:copies"))
+
+    def forget_blocks(self, block_ids: Sequence[UUID]) -> None:
+        if block_ids:
+            with _answering():
+                self._redis.srem("blocks", *(one.bytes for one in block_ids))
 
     def now(self) -> int | str:
         """A test's time in milliseconds, or empty: Redis' own."""

@@ -80,6 +80,7 @@ class KmeSettings:
     pool_ttl_s: int = 86_400  # for how long a pool keeps a key, where its connection has no TTL of its own
     fetch_ttl_s: int = 3_600  # for how long a key that was given to its master can be fetched, at least
     ttl_margin_s: int = 60  # more than the clocks of two sites drift apart in a key's life
+    closed_kept_s: int = 30 * 86_400  # for how long a closed block is known, so that it can't come in once more
     refusal_window_s: float = 60.0  # refused calls of one kind in this time are one entry of the audit trail
     request_patience_s: float = 30.0  # keys cut for one request that is not heard of for so long are voided
 

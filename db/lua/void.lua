@@ -48,5 +48,5 @@ redis.call('HSET', KEYS[1], ARGV[1], range .. 'burned:' .. ARGV[2])
 redis.call('HINCRBY', KEYS[2], 'stored', -bits)
 redis.call('HINCRBY', KEYS[2], 'burned', bits)
 redis.call('XADD', KEYS[3], '*', 'event', 'keys_voided', 'cut_id', ARGV[1], 'connection_id', ARGV[5],
-    'key_count', #ARGV - first_key + 1, 'bits', bits)
+    'key_count', #ARGV - first_key + 1, 'key_ids', table.concat(ARGV, '', first_key), 'bits', bits)
 return 'voided'

@@ -27,3 +27,8 @@ ALTER TABLE batch
 
 -- The events of one key.
 CREATE INDEX audit_keys ON audit USING gin ((detail -> 'key_ids'));
+CREATE INDEX batch_keys ON batch USING gin (key_ids);
+
+-- When a block was first seen closed, by the site's slow clock: it is forgotten long after that.
+ALTER TABLE block ADD COLUMN closed_ms bigint;
+CREATE INDEX block_closed ON block (closed_ms) WHERE state = 'closed';

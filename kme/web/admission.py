@@ -18,7 +18,7 @@ def limit_and_record(app: Flask, admission: Admission) -> None:
     def record(response: Response) -> Response:
         if response.status_code >= 400:
             caller = g.caller.id if "caller" in g else "not admitted"
-            reason = g.get("refusal_reason", response.status.partition(" ")[2].replace(" ", ""))
+            reason = g.get("refusal_reason", response.status.partition(" ")[2].title().replace(" ", ""))
             # The name of a view, never the path: a caller could make up as many as it likes.
             admission.refused(caller, (request.endpoint or "none").rpartition(".")[2], response.status_code, reason)
         return response

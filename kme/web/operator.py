@@ -14,6 +14,7 @@ from kme.etsi014 import connection_in, connection_json
 from kme.strict_json import object_in, string
 from kme.web.administration import administration_calls
 from kme.web.errors import answer_errors
+from kme.web.key_lives import key_life_calls
 from mutual_tls.app import answer
 from mutual_tls.app import operator_app as ops_listener
 
@@ -52,6 +53,7 @@ def operator_app(kme: Entity) -> Flask:
         return answer([sae_json(sae, settings) for sae in kme.records.saes()])
 
     app.register_blueprint(administration_calls(kme))
+    app.register_blueprint(key_life_calls(kme.lifecycle, settings.kme_id))
 
     @app.get("/v1/status")
     def status() -> Response:
