@@ -98,7 +98,6 @@ def test_a_link_is_found_by_either_of_its_ends():
         ('saes = ["sae-b"]', 'saes = ["sae-b", "sae-b-app"]', ["saes", "sae-b-app"]),
         ('saes = ["sae-b"]', 'saes = ["sae-b", ".."]', ["saes", "'..'"]),
         ('slave = "sae-b"', 'slave = "sae-x"', ["connections[1]", "slave", "sae-a, sae-b", "sae-x"]),
-        ('slave = "sae-b"', 'slave = "sae-a"', ["connections[1]", "slave", "no link"]),
         (
             'slave = "sae-b"',
             'slave = "sae-b"\nkey_size_bits = 12',
@@ -194,6 +193,12 @@ def test_a_connection_may_join_two_saes_of_one_site_or_one_sae_with_itself(tmp_p
     )
     (connection,) = load(file_with(tmp_path, text)).connections
     assert (connection.master, connection.slave) == ("sae-a", slave)
+
+
+def test_a_connection_between_sites_without_a_link_is_refused(tmp_path):
+    far = '[[sites]]\nname = "c"\nsaes = ["sae-c"]\n[[connections]]\nmaster = "sae-a"\nslave = "sae-c"\n'
+    with pytest.raises(TopologyError, match=r"connections\[2\], key slave: .* have no link between their sites"):
+        load(file_with(tmp_path, GOOD + far))
 
 
 def test_a_connection_within_a_site_without_links_is_refused(tmp_path):
