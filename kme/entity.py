@@ -38,7 +38,8 @@ class Entity:
     """Opens nothing by itself: stores are first used by `prepare`, or by the first request.
 
     `kek` is the key-encryption key (32 bytes); `db` the folder with `migrations/` and `lua/`; `peers` the other KMEs by
-    id, each for every link of the settings; `database_size` at least the number of threads that serve requests.
+    id, each for every link of the settings; `database_size` at least the number of threads that serve requests;
+    `clock`, in seconds, stands for the key store's own time in tests.
     """
 
     def __init__(
@@ -51,13 +52,14 @@ class Entity:
         db: Path,
         peers: Mapping[str, Peer],
         database_size: int = 8,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self.settings = settings
         self.peers = peers
         self._dsn = postgres_dsn
         self._db = db
         self.database = Database(postgres_dsn, database_size)
-        self.keystore = KeyStore(redis_url, db / "lua")
+        self.keystore = KeyStore(redis_url, db / "lua", clock)
         self.keywrap = KeyWrap(kek)
         self.records = Records(self.database)
         self.block_records = BlockRecords(self.database)

@@ -199,6 +199,7 @@ def make_site(databases: dict[str, str], redis_url: str) -> Iterator[Callable[..
             db=DB,
             peers=options.pop("peers", {}),
             database_size=2,
+            clock=options.pop("clock", None),
         )
         entities.append(entity)
         return Site(entity, entity.peers)
