@@ -31,7 +31,7 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _MAX_KEY_IDS = MAX_KEYS_PER_REQUEST
 _INTEGER = 10**17
 
-# Messages that the standard spells out (tables 10 and 12 and clause 6): clients compare them. Two more: `kme.extensions`.
+# Messages that the standard spells out (tables 10 and 12 and clause 6): clients compare them. More: `kme.extensions`.
 SIZE_NOT_IN_BYTES = "size shall be a multiple of 8"
 KEYS_NOT_FOUND = "one or more keys specified are not found on KME"
 

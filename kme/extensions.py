@@ -58,8 +58,8 @@ EXTENSIONS = (
         f"{PREFIX}max_age_ms",
         f"an integer in 1..{_LONGEST_AGE_MS}, milliseconds",
         "Only keys that have been deliverable for at most so long are given; older ones are left in the pool for\n"
-        "others. Where it has too few, fresh ones are cut while the request waits. Keys for additional slaves are always\n"
-        "fresh. The age is told by the clock of the KME's key store alone.",
+        "others. Where it has too few, fresh ones are cut while the request waits. Keys for additional slaves are\n"
+        "always fresh. The age is told by the clock of the KME's key store alone.",
         "There are enough keys, but too few are young enough, and no fresh ones can be cut now.",
         "500",
         _max_age,
@@ -103,11 +103,12 @@ def preferred_terms(terms: Terms, asked: Iterable[tuple[str, Any]]) -> Terms:
 
 def documentation() -> str:
     """docs/extensions.md."""
+    example = f'{{"number":1,"extension_mandatory":[{{"{EXTENSIONS[0].name}":{EXTENSIONS[0].example}}}]}}'
     parts = [
         "# Vendor extensions of a key request",
         f"<!-- Made by `python -m kme.extensions > docs/extensions.md`; names begin with `{PREFIX}`. -->",
         "A member of an object in `extension_mandatory` or `extension_optional` of a POST to `enc_keys`\n"
-        f'(ETSI GS QKD 014 table 10): `{{"number":1,"extension_mandatory":[{{"{EXTENSIONS[0].name}":{EXTENSIONS[0].example}}}]}}`.',
+        f"(ETSI GS QKD 014 table 10): `{example}`.",
         f"One mandatory name that is not below: 400 `{MANDATORY_UNSUPPORTED}`.\n"
         f"One that can't be met, or has another value: 400 `{MANDATORY_NOT_MET}`;\n"
         "its `details` say which and why. What is optional is met where it can be, and otherwise ignored.",

@@ -34,7 +34,7 @@ def interrupted(network, crash_at, after):
     entity = network.a.entity
     records = ("set_tags", "set_confirmed", "record_batch", "settle", "start_closing", "set_closed")
     steps = [
-        (entity.block_records, records),
+        (network.a.scheduler._keepers[0].owner.records, records),
         (entity.keystore, ("cut", "close_block", "forget_audit_entries")),
         (network.a.peers["kme-b"], ("request",)),
     ]
