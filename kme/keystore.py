@@ -97,10 +97,10 @@ class KeyStore:
     """Every method raises Unavailable where Redis does not answer; what it was asked may have taken place then."""
 
     def __init__(
-        self, url: str, scripts: Path, timeout_s: float = 5.0, clock_ms: Callable[[], int] | None = None
+        self, url: str, scripts: Path, clock: Callable[[], float] | None = None, timeout_s: float = 5.0
     ) -> None:
-        """`clock_ms` takes the place of the store's own clock, in tests."""
-        self._clock_ms = clock_ms
+        """`clock`: seconds, in place of Redis' own time, which all processes of a site share. For tests."""
+        self._clock = clock
         # No retry inside the client: a repeated take would lose the keys of the first, silently.
         self._redis = redis.Redis.from_url(
             url,
@@ -281,7 +281,7 @@ class KeyStore:
 
     def now(self) -> int | str:
         """A test's time in milliseconds, or empty: Redis' own."""
-        return self._clock_ms() if self._clock_ms else ""
+        return "" if self._clock is None else int(self._clock() * 1000)
 
     def run(self, script: str, keys: list[str], args: list[Any]) -> Any:
         """One of `db/lua`, for those who keep something of their own in the store."""

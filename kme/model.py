@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID, uuid5
 
 # A key is cut in whole bytes. 4096 bits is the largest RSA-era size a client asks for; a batch must fit into one block.
@@ -91,7 +91,7 @@ class KmeSettings:
 
     def pool_ttl_of(self, connection: Connection) -> int:
         """In seconds: the connection's `TTL` (ETSI GS QKD 004), or the KME's."""
-        return connection.qos.get("TTL") or self.pool_ttl_s
+        return min(connection.qos.get("TTL") or self.pool_ttl_s, MAX_TTL_S)
 
     def link_to(self, kme_id: str) -> Link | None:
         return next((link for link in self.links if link.peer_kme_id == kme_id), None)
@@ -200,12 +200,14 @@ class Key:
 
 @dataclass(frozen=True)
 class KeyRequest:
-    """What a master asks for (ETSI GS QKD 014 table 10). `size_bits` None is the connection's own size."""
+    """What a master asks for (ETSI GS QKD 014 table 10). `size_bits` None is the connection's own size; extensions are
+    pairs of name and value (`kme.extensions`)."""
 
     number: int = 1
     size_bits: int | None = None
     additional_slave_sae_ids: tuple[str, ...] = ()
-    mandatory_extensions: tuple[str, ...] = ()
+    mandatory_extensions: tuple[tuple[str, Any], ...] = ()
+    optional_extensions: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)

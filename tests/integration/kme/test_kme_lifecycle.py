@@ -23,7 +23,7 @@ class Clock:
 
     def __init__(self, site):
         self.now_s, self._keystore = 1_700_000_000.0, site.entity.keystore
-        self._keystore._clock_ms = lambda: int(self.now_s * 1000)
+        self._keystore._clock = lambda: self.now_s
 
     def pass_(self, seconds: float) -> None:
         """As it passes on a site that runs: somebody looks at the clock every few seconds."""

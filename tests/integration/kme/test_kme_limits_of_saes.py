@@ -17,7 +17,7 @@ STATUS = "/api/v1/keys/sae-b/status"
 def clock(network):
     """Site a's, in milliseconds."""
     now = [1_700_000_000_000]
-    network.a.entity.keystore._clock_ms = lambda: now[0]
+    network.a.entity.keystore._clock = lambda: now[0] / 1000
     return now
 
 
@@ -77,7 +77,7 @@ def test_refused_calls_do_not_put_off_the_next_that_passes(full, clock):
 
 def test_the_limit_is_one_for_all_processes(full, clock, make_site):
     other = make_site("kme-a")
-    other.entity.keystore._clock_ms = lambda: clock[0]
+    other.entity.keystore._clock = lambda: clock[0] / 1000
     limit(full, requests_per_s=1, request_burst=4)
     answers = [site.sae("sae-a").get(STATUS).status_code for site in (full.a, other) * 3]
     assert answers == [200] * 4 + [429] * 2
