@@ -62,6 +62,7 @@ class OnDemand:
             recipients, links = self._reach(connection, additional)
             link, available_count = self._richest(links, size_bits)
             if available_count < count:
+                self._requests.want(link.name, size_bits, count)
                 raise TooFewKeys(count, available_count)
             request_id, peer = uuid4(), self._peers[link.peer_kme_id]
             try:
@@ -75,7 +76,7 @@ class OnDemand:
             if isinstance(found, int):
                 self._void(request_id, peer)
                 raise TooFewKeys(count, found)
-            self._settle(request_id)
+            self._settle(request_id, link, size_bits)
             return found
 
     def _reach(self, connection: Connection, additional: Sequence[str]) -> tuple[Recipients, list[Link]]:
@@ -121,9 +122,9 @@ class OnDemand:
         except (KmeError, PeerError) as error:
             log.warning("the keys of request %s are voided later: %s", request_id, error)
 
-    def _settle(self, request_id: UUID) -> None:
+    def _settle(self, request_id: UUID, link: Link, size_bits: int) -> None:
         try:
-            self._requests.commit(request_id)
+            self._requests.commit(request_id, link.name, size_bits)
         except Unavailable:  # they are delivered all the same; the scheduler will see that and settle the record
             log.warning("request %s was delivered, which is recorded later", request_id)
 

@@ -148,6 +148,25 @@ def test_too_few_bits_give_503_that_says_how_many_and_burn_nothing(wide):
     assert_accounts(wide)
 
 
+def test_a_request_larger_than_the_reserve_is_served_once_the_scheduler_has_gathered_enough(wide):
+    wide.qkde.length_bits = 20_000
+    large = {"size": 4096, "number": 10, "additional_slave_SAE_IDs": ["third-b"]}
+    answers = []
+
+    def served():
+        answers.append(ask(wide, "sae-a", "other", **large))
+        return answers[-1].status_code == 200 and len(answers) > 3
+
+    wide.step_until(served, 60)
+    assert {answer.status_code for answer in answers} == {200, 503}
+    wide.step(3)
+    ordered = len(wide.qkde.orders)
+    for _ in range(5):  # once it was served, no more than the reserve is kept
+        wide.step()
+    assert len(wide.qkde.orders) == ordered
+    assert_accounts(wide)
+
+
 def test_a_request_that_other_cuts_left_too_few_bits_for_is_voided_whole(wide, monkeypatch):
     records = wide.a.entity.block_records
     monkeypatch.setattr(records, "uncut_key_count", lambda *_: 10**6)  # as if they came between looking and cutting
