@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from uuid import UUID, uuid4
 
@@ -45,13 +45,24 @@ class OnDemand:
 
     def fill_pool(self, connection: Connection, size_bits: int, count: int) -> None:
         """Up to `count` keys for the connection's pool of that size, as many as its links have bits for."""
+        failure: PeerError | None = None
         with self._one_of_few():
             for link in self._links(connection):
                 if count > 0:
-                    count -= self._batches.fill(connection, link, self._peers[link.peer_kme_id], size_bits, count)
+                    try:
+                        count -= self._batches.fill(connection, link, self._peers[link.peer_kme_id], size_bits, count)
+                    except PeerError as error:  # two SAEs of this site may have another link
+                        failure = error
+            if failure and count > 0:
+                raise failure
 
     def deliver(
-        self, connection: Connection, additional: Sequence[str], size_bits: int, count: int
+        self,
+        connection: Connection,
+        additional: Sequence[str],
+        size_bits: int,
+        count: int,
+        is_there: Callable[[], bool] = lambda: True,
     ) -> list[tuple[UUID, bytes]]:
         """Exactly `count` new keys, wrapped, for the master; the slave and `additional` SAEs can fetch each of them.
 
@@ -67,6 +78,8 @@ class OnDemand:
             request_id, peer = uuid4(), self._peers[link.peer_kme_id]
             try:
                 self._batches.fill(connection, link, peer, size_bits, count, recipients, request_id)
+                if not is_there():
+                    raise Unavailable("the caller has gone")
                 found = self._keystore.take_keys(
                     connection.connection_id, size_bits, count, connection.master_sae_id, pool_id=request_id
                 )

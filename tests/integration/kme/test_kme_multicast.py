@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from kme.errors import Unavailable
+from kme.model import KeyRequest
 
 from kme_steps import (
     ask,
@@ -199,6 +200,19 @@ def test_keys_whose_batch_got_no_answer_are_voided_at_both_kmes(wide, fault):
 
 def counted(network):
     return [site.entity.account().stored for site in (network.a, network.b)]
+
+
+def test_keys_cut_for_a_caller_that_has_gone_are_voided(wide):
+    assert ask(wide, "sae-a", "other", additional_slave_SAE_IDs=ALL).status_code == 200
+    stored, delivered = counted(wide), wide.a.entity.account().delivered
+    gone = KeyRequest(2, None, tuple(ALL))
+    with pytest.raises(Unavailable, match="the caller has gone"):
+        wide.a.entity.delivery.enc_keys("sae-a", "other", gone, lambda: False)
+    assert counted(wide) == stored and wide.a.entity.account().delivered == delivered
+    assert not requests(wide, "recorded") and not requests(wide, "voiding")
+    keys = [{"key_ID": one} for one in last_batch(wide)["key_ids"]]
+    assert fetch(wide, "third-b", "sae-a", keys).get_json() == NOT_FOUND
+    assert_accounts(wide)
 
 
 def test_what_cannot_be_voided_now_is_voided_by_the_scheduler(wide):
