@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from kme.catalogue import Catalogue, refuse_suspended
@@ -46,11 +46,14 @@ class Delivery:
         count = self._keystore.stored_key_count(connection.connection_id, connection.key_size_bits)
         return PoolStatus(connection, min(count, connection.max_key_count))
 
-    def enc_keys(self, caller: str, slave_sae_id: str, request: KeyRequest) -> list[Key]:
+    def enc_keys(
+        self, caller: str, slave_sae_id: str, request: KeyRequest, is_there: Callable[[], bool] = lambda: True
+    ) -> list[Key]:
         """Gives the master `request.number` keys that nobody else gets, or raises and gives none.
 
         One atomic step, without Postgres and without the peer, where the pool has them. From the moment they are taken
-        they count as delivered, even where the answer is lost.
+        they count as delivered, even where the answer is lost. Keys cut for a caller that is not there any more
+        (`is_there`) are voided instead.
         """
         connection = self._as_master(caller, slave_sae_id)
         terms = mandatory_terms(request.mandatory_extensions)
@@ -58,9 +61,8 @@ class Delivery:
         limits = self._limits(caller, request.number * size_bits)
         if request.additional_slave_sae_ids:
             additional = request.additional_slave_sae_ids
-            return self._unwrapped(
-                connection, self._on_demand.deliver(connection, additional, size_bits, request.number, limits)
-            )
+            delivered = self._on_demand.deliver(connection, additional, size_bits, request.number, limits, is_there)
+            return self._unwrapped(connection, delivered)
         preferred = preferred_terms(terms, request.optional_extensions)
         found = self._take(connection, size_bits, request.number, preferred, limits)
         if isinstance(found, int) and preferred != terms:

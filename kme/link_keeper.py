@@ -14,7 +14,7 @@ from kme.errors import KmeError
 from kme.keystore import KeyStore
 from kme.model import Block, Connection, KmeSettings, Link
 from kme.owner import Owner
-from kme.planning import Ages, BackOff, Need, Watermarks, reserve_bits
+from kme.planning import Ages, BackOff, Need, Watermarks, is_short, whole_requests
 from kme.qos import Claim, FillRates, shares
 from kme.rounds import Rounds
 from mutual_tls.client import Peer, PeerError, Refused
@@ -159,11 +159,12 @@ class LinkKeeper:
         largest_bits = max(one.key_size_bits for one in connections)
         coming = self._blocks("arriving") + self._blocks("received")
         confirmed = [one for one in self._blocks("confirmed") if one.uncut_bits >= largest_bits]
-        demand_bits = sum(claim.bits for claim in claims) + reserve_bits(connections, self._settings.reserve_bits)
-        supply_bits = sum(one.uncut_bits for one in confirmed)
-        if supply_bits + sum(one.length_bits for one in coming) < demand_bits:
+        uncut_bits = [one.uncut_bits for one in confirmed]
+        wanted = whole_requests(connections) + self._requests.wanted(self.link.name)
+        needed_bits = sum(claim.bits for claim in claims)
+        if is_short(uncut_bits + [one.length_bits for one in coming], needed_bits, self._settings.reserve_bits, wanted):
             self._rounds.order()
-        return supply_bits
+        return sum(uncut_bits)
 
     def _blocks(self, state: str) -> list[Block]:
         return self._records.blocks_of(self._settings.kme_id, self.link.name, state)

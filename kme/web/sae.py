@@ -15,6 +15,7 @@ from kme.errors import BadRequest
 from kme.limits import check_sae_id, is_sae_id
 from kme.web.admission import limit_and_record
 from kme.web.errors import answer_errors
+from kme.web.presence import presence
 from mutual_tls.app import answer, listener_app
 
 
@@ -46,7 +47,8 @@ def _keys(delivery: Delivery) -> Blueprint:
         else:
             _read_and_ignore_body()
             wanted = etsi014.key_request_in_query(_query())
-        return answer(etsi014.container_json(delivery.enc_keys(g.caller.id, _sae_id(slave), wanted)))
+        keys = delivery.enc_keys(g.caller.id, _sae_id(slave), wanted, presence(request.environ))
+        return answer(etsi014.container_json(keys))
 
     @keys.route("/<master>/dec_keys", methods=["GET", "POST"])
     def dec_keys(master: str) -> Response:

@@ -168,6 +168,17 @@ def test_a_slave_fetches_what_its_master_was_given_whatever_its_own_quota(full):
     assert full.b.sae("sae-b").post("/api/v1/keys/sae-a/dec_keys", json=body).status_code == 200
 
 
+def test_a_refused_request_for_additional_slaves_has_nothing_cut(full):
+    full.b.operator.post("/v1/saes", json={"sae_id": "sae-c"})
+    connection_id = full.a.operator.get("/v1/connections").get_json()[0]["connection_id"]
+    full.a.operator.patch(f"/v1/connections/{connection_id}", json={"max_SAE_ID_count": 1})
+    limit(full, bits_per_hour=5 * 256)
+    assert take(full, number=3, additional_slave_SAE_IDs=["sae-c"]).status_code == 200
+    before = full.a.entity.account()
+    assert take(full, number=3, additional_slave_SAE_IDs=["sae-c"]).status_code == 429
+    assert full.a.entity.account() == before
+
+
 # The record of refusals
 
 
