@@ -78,10 +78,11 @@ class OnDemand:
                 raise TooFewKeys(count, available_count)
             request_id, peer = uuid4(), self._peers[link.peer_kme_id]
             master = connection.master_sae_id
-            # From a pool that is empty yet: only a quota can speak against it now, before anything is cut.
-            self._keystore.take_keys(
-                connection.connection_id, size_bits, count, master, pool_id=request_id, limits=limits
-            )
+            if limits.bits_per_hour or limits.bits_per_day:
+                # From a pool that is empty yet: this shows whether a quota forbids it, before anything is cut.
+                self._keystore.take_keys(
+                    connection.connection_id, size_bits, count, master, pool_id=request_id, limits=limits
+                )
             try:
                 self._batches.fill(connection, link, peer, size_bits, count, recipients, request_id)
                 if not is_there():
