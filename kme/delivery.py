@@ -61,7 +61,7 @@ class Delivery:
         limits = self._limits(caller, request.number * size_bits)
         if request.additional_slave_sae_ids:
             additional = request.additional_slave_sae_ids
-            delivered = self._on_demand.deliver(connection, additional, size_bits, request.number, limits, is_there)
+            delivered = self._on_demand.deliver(connection, additional, size_bits, request.number, is_there, limits)
             return self._unwrapped(connection, delivered)
         preferred = preferred_terms(terms, request.optional_extensions)
         found = self._take(connection, size_bits, request.number, preferred, limits)

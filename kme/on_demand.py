@@ -62,8 +62,8 @@ class OnDemand:
         additional: Sequence[str],
         size_bits: int,
         count: int,
-        limits: SaeLimits,
         is_there: Callable[[], bool] = lambda: True,
+        limits: SaeLimits | None = None,
     ) -> list[tuple[UUID, bytes]]:
         """Exactly `count` new keys, wrapped, for the master; the slave and `additional` SAEs can fetch each of them.
 
@@ -78,7 +78,7 @@ class OnDemand:
                 raise TooFewKeys(count, available_count)
             request_id, peer = uuid4(), self._peers[link.peer_kme_id]
             master = connection.master_sae_id
-            if limits.bits_per_hour or limits.bits_per_day:
+            if limits and (limits.bits_per_hour or limits.bits_per_day):
                 # From a pool that is empty yet: this shows whether a quota forbids it, before anything is cut.
                 self._keystore.take_keys(
                     connection.connection_id, size_bits, count, master, pool_id=request_id, limits=limits
