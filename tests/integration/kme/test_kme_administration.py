@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from kme.etsi014 import connection_json
 from kme.model import Connection
+from kme.peer_wire import state_json
 from mutual_tls.client import Refused
 from mutual_tls.identity import Identity
 
@@ -229,8 +233,6 @@ def test_a_crash_between_the_record_of_a_removal_and_the_key_store_is_healed(ful
 def test_a_removed_connection_is_not_brought_back_by_a_late_call_or_by_the_topology(full):
     late = full.a.entity.catalogue.between("sae-a", "sae-b")
     full.a.operator.delete(PATH)
-    from kme.etsi014 import connection_json
-
     answer = full.b.client(Identity("kme", "kme-a")).put(PATH, json=connection_json(late))
     assert answer.status_code == 409 and "was removed" in answer.get_json()["message"]
     for site, sae in ((full.a, "sae-a"), (full.b, "sae-b")):
@@ -323,3 +325,13 @@ def test_an_operator_may_not_reach_another_kmes_peer_listener_and_a_stranger_cha
     state = {**known(full.a), "suspended": True, "revision": 9, "revised_by": "kme-z"}
     assert full.b.client(Identity("kme", "kme-z")).put(PATH, json=state).status_code == 401
     assert known(full.b)["suspended"] is False
+
+
+@pytest.mark.parametrize("state", [{"suspended": True}, {"removed": True}])
+def test_a_kme_has_no_say_in_a_connection_it_does_not_end(full, state):
+    theirs = Connection("kme-c", "kme-b", "far", "sae-b")
+    full.b.entity.records.add_connection(theirs)
+    claimed = state_json(replace(theirs, source_kme_id="kme-a", revision=7, revised_by="kme-a", **state))
+    answer = full.b.client(Identity("kme", "kme-a")).put(f"/v1/connections/{theirs.connection_id}", json=claimed)
+    assert answer.status_code == 409 and "far" in answer.get_json()["message"]
+    assert full.b.entity.records.connection_between("far", "sae-b") == theirs
