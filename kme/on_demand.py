@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from uuid import UUID, uuid4
 
+from kme.batches import BatchRefused
 from kme.directory import Directory
 from kme.errors import BadRequest, KmeError, TooFewKeys, Unavailable
 from kme.keystore import KeyStore
@@ -83,7 +84,9 @@ class OnDemand:
                 found = self._keystore.take_keys(
                     connection.connection_id, size_bits, count, connection.master_sae_id, pool_id=request_id
                 )
-            except (KmeError, PeerError):
+            except (KmeError, PeerError) as error:
+                if isinstance(error, BatchRefused):
+                    self._directory.forget()  # perhaps one of the SAEs is not there any more
                 self._void(request_id, peer)
                 raise
             if isinstance(found, int):
