@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from uuid import UUID, uuid4
 
+from kme.batches import BatchRefused
 from kme.directory import Directory
 from kme.errors import BadRequest, KmeError, TooFewKeys, Unavailable
 from kme.keystore import KeyStore
@@ -90,7 +91,9 @@ class OnDemand:
                 found = self._keystore.take_keys(
                     connection.connection_id, size_bits, count, master, pool_id=request_id, limits=limits
                 )
-            except (KmeError, PeerError):
+            except (KmeError, PeerError) as error:
+                if isinstance(error, BatchRefused):
+                    self._directory.forget()  # perhaps one of the SAEs is not there any more
                 self._void(request_id, peer)
                 raise
             if isinstance(found, int):
