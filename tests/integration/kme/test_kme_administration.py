@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from kme.errors import Unavailable
 from kme.etsi014 import connection_json
 from kme.model import Connection
 from kme.peer_wire import state_json
@@ -166,6 +167,34 @@ def test_a_suspended_connection_is_not_filled(full):
     with full.a.entity.database.transaction() as sql:
         sql.execute("SELECT count(*) AS n FROM batch")
         assert sql.fetchone()["n"] == before
+
+
+def test_a_change_whose_process_died_before_it_told_the_others_is_noticed_after_a_while(full):
+    catalogue, now = full.a.entity.catalogue, [1_000.0]
+    catalogue._clock, catalogue._start = lambda: now[0], lambda work: work()
+    catalogue.refresh()
+    with full.a.entity.database.transaction() as sql:
+        sql.execute("UPDATE sae SET suspended = true")
+    now[0] += 9
+    assert take(full).status_code == 200
+    now[0] += 2
+    assert take(full).status_code == 401
+
+
+def test_a_process_that_looks_again_in_vain_goes_on_delivering(full, monkeypatch):
+    catalogue, now, tries = full.a.entity.catalogue, [1_000.0], []
+
+    def fail():
+        tries.append(now[0])
+        raise Unavailable("Postgres does not answer: refused")
+
+    catalogue._clock, catalogue._start = lambda: now[0], lambda work: work()
+    catalogue.refresh()
+    monkeypatch.setattr(full.a.entity.records, "saes", fail)
+    for _ in range(6):
+        now[0] += 4
+        assert take(full).status_code == 200
+    assert tries == [1_012.0, 1_024.0]
 
 
 # Removal
