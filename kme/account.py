@@ -1,12 +1,14 @@
 """Where every secret bit of a site is (design, invariant 7): what came in is what is there, was delivered, or is gone.
 
-Each Redis script moves bits from one entry to another in the step in which it moves them in fact, so that the entries
-add up at every moment. `reserved` is the part of the remainder that Postgres has recorded as cut and is on its way.
+Every copy of a key counts, so that each is accounted for by itself, whatever becomes of the others. The first copy at
+a site is made of bits that came in; further ones, where several SAEs of the site get the same key, are `copied`. Each
+Redis script moves bits from one entry to another in the step in which it moves them in fact, so that the entries add up
+at every moment. `reserved` is the part of the remainder that Postgres has recorded as cut and is on its way.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import groupby
 from typing import Any
 
@@ -16,24 +18,26 @@ from kme.keystore import KeyStore
 
 @dataclass(frozen=True)
 class Account:
-    """In bits, since the site's Redis was empty. A key counts at its master's site and again at its slave's."""
+    """In bits, since the site's Redis was empty. `received` and `copied` are what came in, the others where it is."""
 
     received: int
+    copied: int
     remainder: int
     reserved: int
     stored: int
     delivered: int
     burned: int
     destroyed: int
+    expired: int
 
     @property
     def balanced(self) -> bool:
-        spent = self.delivered + self.burned + self.destroyed
-        return self.received == self.remainder + self.reserved + self.stored + spent
+        spent = self.delivered + self.burned + self.destroyed + self.expired
+        return self.received + self.copied == self.remainder + self.reserved + self.stored + spent
 
     def as_json(self) -> dict[str, int | bool]:
-        entries = ("received", "remainder", "reserved", "stored", "delivered", "burned", "destroyed")
-        return {f"{name}_bits": getattr(self, name) for name in entries} | {"balanced": self.balanced}
+        entries = {f"{entry.name}_bits": getattr(self, entry.name) for entry in fields(self)}
+        return entries | {"balanced": self.balanced}
 
 
 def account_of(records: BlockRecords, keystore: KeyStore) -> Account:

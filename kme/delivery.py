@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-import logging
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
-from kme.batches import BatchOwner
-from kme.catalogue import Catalogue
-from kme.errors import BadRequest, NotEntitled, TooFewKeys, Unavailable
-from kme.etsi014 import KEYS_NOT_FOUND, MANDATORY_UNSUPPORTED, SIZE_NOT_IN_BYTES
-from kme.keystore import KeyStore
+from kme.catalogue import Catalogue, refuse_suspended
+from kme.errors import BadRequest, NotEntitled, TooFewKeys
+from kme.etsi014 import KEYS_NOT_FOUND, SIZE_NOT_IN_BYTES
+from kme.extensions import MANDATORY_NOT_MET, PREFIX, Terms, mandatory_terms, preferred_terms
+from kme.keystore import KeyStore, NotFetched
 from kme.keywrap import KeyWrap, key_context
-from kme.model import MAX_KEY_SIZE_BITS, MIN_KEY_SIZE_BITS, Connection, Key, KeyRequest, KmeSettings, PoolStatus
-from mutual_tls.client import Peer, PeerError
-
-log = logging.getLogger(__name__)
+from kme.model import (
+    MAX_KEY_SIZE_BITS,
+    MIN_KEY_SIZE_BITS,
+    Connection,
+    Key,
+    KeyRequest,
+    KmeSettings,
+    PoolStatus,
+    Sae,
+    SaeLimits,
+    connection_id_of,
+)
+from kme.on_demand import OnDemand
+from kme.recipients import check_additional
 
 
 class Delivery:
@@ -26,100 +34,120 @@ class Delivery:
         catalogue: Catalogue,
         keystore: KeyStore,
         keywrap: KeyWrap,
-        batches: BatchOwner,
-        peers: Mapping[str, Peer],
+        on_demand: OnDemand,
     ) -> None:
         self._settings = settings
         self._catalogue = catalogue
         self._keystore = keystore
         self._keywrap = keywrap
-        self._batches = batches
-        self._peers = peers
-        self._on_demand = threading.BoundedSemaphore(settings.on_demand_limit)
+        self._on_demand = on_demand
 
     def status(self, caller: str, slave_sae_id: str) -> PoolStatus:
-        connection = self._as_master(caller, slave_sae_id)
+        _, connection = self._as_master(caller, slave_sae_id)
         count = self._keystore.stored_key_count(connection.connection_id, connection.key_size_bits)
         return PoolStatus(connection, min(count, connection.max_key_count))
 
-    def enc_keys(self, caller: str, slave_sae_id: str, request: KeyRequest) -> list[Key]:
+    def enc_keys(
+        self, caller: str, slave_sae_id: str, request: KeyRequest, is_there: Callable[[], bool] = lambda: True
+    ) -> list[Key]:
         """Gives the master `request.number` keys that nobody else gets, or raises and gives none.
 
         One atomic step, without Postgres and without the peer, where the pool has them. From the moment they are taken
-        they count as delivered, even where the answer is lost.
+        they count as delivered, even where the answer is lost. Keys cut for a caller that is not there any more
+        (`is_there`) are voided instead.
         """
-        self._catalogue.admit(caller)
-        connection = self._as_master(caller, slave_sae_id)
+        sae, connection = self._as_master(caller, slave_sae_id)
+        terms = mandatory_terms(request.mandatory_extensions)
         size_bits = check_request(request, connection)
-        found = self._take(connection, size_bits, request.number)
-        if isinstance(found, int) and size_bits != connection.key_size_bits:
-            self._fill_on_demand(connection, size_bits, request.number - found)
-            found = self._take(connection, size_bits, request.number)
+        limits = self._limits(sae, request.number * size_bits)
+        if request.additional_slave_sae_ids:
+            additional = request.additional_slave_sae_ids
+            delivered = self._on_demand.deliver(connection, additional, size_bits, request.number, is_there, limits)
+            return self._unwrapped(connection, delivered)
+        preferred = preferred_terms(terms, request.optional_extensions)
+        found = self._take(connection, size_bits, request.number, preferred, limits)
+        if isinstance(found, int) and preferred != terms:
+            found = self._take(connection, size_bits, request.number, terms, limits)
         if isinstance(found, int):
-            raise TooFewKeys(request.number, found)
+            found = self._take_fresh(connection, size_bits, request.number, terms, limits, request.number - found)
         return self._unwrapped(connection, found)
 
     def dec_keys(self, caller: str, master_sae_id: str, key_ids: Sequence[UUID]) -> list[Key]:
-        """Gives the slave the keys it names, in that order, each for the only time; or raises and consumes none."""
-        self._catalogue.admit(caller)
-        connection = self._catalogue.between(master_sae_id, caller)
-        if connection.target_kme_id != self._settings.kme_id:
-            raise BadRequest(f"keys for slave SAE {caller} are delivered by {connection.target_kme_id}")
-        outcome, wrapped = self._fetch(connection, key_ids, caller)
-        if outcome == "not_entitled":
-            raise NotEntitled("one or more keys specified are not for this SAE")
-        if outcome == "not_found":
-            raise BadRequest(KEYS_NOT_FOUND)
-        return self._unwrapped(connection, list(zip(key_ids, wrapped, strict=True)))
+        """Gives a recipient the keys it names, in that order, each for the only time; or raises and consumes none.
 
-    def _as_master(self, caller: str, slave_sae_id: str) -> Connection:
+        What entitles it is that the keys were made for it. A connection with the master it needs only to be told more
+        than that there is none: an additional slave may have no connection at all.
+        """
         self._catalogue.admit(caller)
-        connection = self._catalogue.between(caller, slave_sae_id)
+        if connection := self._catalogue.by_id(connection_id_of(master_sae_id, caller)):
+            refuse_suspended(connection)
+        found = self._keystore.fetch_keys(master_sae_id, key_ids, caller)
+        if isinstance(found, NotFetched):
+            if not found.own_count:
+                connection = self._catalogue.between(master_sae_id, caller)
+                if connection.target_kme_id != self._settings.kme_id:
+                    raise BadRequest(f"keys for slave SAE {caller} are delivered by {connection.target_kme_id}")
+            if not found.is_entitled:
+                raise NotEntitled("one or more keys specified are not for this SAE")
+            raise BadRequest(KEYS_NOT_FOUND)
+        return [self._unwrap(*one) for one in found]
+
+    def _as_master(self, caller: str, slave_sae_id: str) -> tuple[Sae, Connection]:
+        sae, connection = self._catalogue.master(caller, slave_sae_id)
         if connection.source_kme_id != self._settings.kme_id:
             raise BadRequest(f"keys for master SAE {caller} are delivered by {connection.source_kme_id}")
-        return connection
+        return sae, connection
 
-    def _take(self, connection: Connection, size_bits: int, count: int) -> list[tuple[UUID, bytes]] | int:
-        return self._keystore.take_keys(connection.connection_id, size_bits, count, connection.master_sae_id)
+    def _limits(self, sae: Sae, wanted_bits: int) -> SaeLimits:
+        """The caller's quotas. Raises BadRequest where a whole one would not do, and waiting is in vain."""
+        limits = sae.limits.over(self._settings.default_limits)
+        for name in ("bits_per_hour", "bits_per_day"):
+            quota = getattr(limits, name)
+            if quota is not None and wanted_bits > quota:
+                raise BadRequest(
+                    f"{wanted_bits} bits of key asked for: the quota of SAE {sae.sae_id} is {quota} {name}"
+                )
+        return limits
 
-    def _fetch(self, connection: Connection, key_ids: Sequence[UUID], caller: str) -> tuple[str, list[bytes]]:
-        connection_id = connection.connection_id
-        answer = self._keystore.fetch_keys(connection_id, key_ids, caller, self._catalogue.with_slave(caller))
-        if answer[0] == "not_entitled":
-            # Perhaps by a connection that another process has registered since this one looked.
-            self._catalogue.refresh()
-            answer = self._keystore.fetch_keys(connection_id, key_ids, caller, self._catalogue.with_slave(caller))
-        return answer
+    def _take(
+        self, connection: Connection, size_bits: int, count: int, terms: Terms, limits: SaeLimits
+    ) -> list[tuple[UUID, bytes]] | int:
+        connection_id, master, age_ms = connection.connection_id, connection.master_sae_id, terms.max_age_ms
+        return self._keystore.take_keys(connection_id, size_bits, count, master, max_age_ms=age_ms, limits=limits)
+
+    def _take_fresh(
+        self,
+        connection: Connection,
+        size_bits: int,
+        count: int,
+        terms: Terms,
+        limits: SaeLimits,
+        missing_count: int,
+    ) -> list[tuple[UUID, bytes]]:
+        """The pool has too few: cuts more where the pool is not the scheduler's to fill, or has too old ones."""
+        stored_count = self._keystore.stored_key_count(connection.connection_id, size_bits)
+        is_own_size = size_bits == connection.key_size_bits
+        # Without a bound, a caller whom no key is young enough for would have all the bits of the link cut.
+        is_full = stored_count >= connection.max_key_count + connection.max_key_per_request
+        if (not is_own_size or terms.max_age_ms is not None) and not is_full:
+            self._on_demand.fill_pool(connection, size_bits, missing_count)
+        found = self._take(connection, size_bits, count, terms, limits)
+        if not isinstance(found, int):
+            return found
+        if terms.max_age_ms is not None and stored_count >= count:
+            age = f"{found} of {stored_count} keys are not older than {terms.max_age_ms} ms"
+            raise BadRequest(MANDATORY_NOT_MET, {f"{PREFIX}max_age_ms": age})
+        raise TooFewKeys(count, found)
 
     def _unwrapped(self, connection: Connection, wrapped: list[tuple[UUID, bytes]]) -> list[Key]:
-        connection_id = connection.connection_id
-        return [Key(key_id, self._keywrap.unwrap(key, key_context(key_id, connection_id))) for key_id, key in wrapped]
+        return [self._unwrap(key_id, connection.connection_id, key) for key_id, key in wrapped]
 
-    def _fill_on_demand(self, connection: Connection, size_bits: int, count: int) -> None:
-        """Cuts keys of another size than the connection's own from the link's reserve, as many as it has.
-
-        They go to a pool of that size: what was cut and not taken, since the reserve was too small or the caller has
-        gone, is there for the next request.
-        """
-        link = self._settings.link_to(connection.target_kme_id)
-        peer = self._peers.get(connection.target_kme_id)
-        if link is None or peer is None:
-            raise Unavailable(f"there is no link from {self._settings.kme_id} to {connection.target_kme_id}")
-        # Without a limit, the workers of two KMEs could all wait for each other.
-        if not self._on_demand.acquire(timeout=1.0):
-            raise Unavailable("too many requests for keys of other sizes at once, try again")
-        try:
-            self._batches.fill(connection, link, peer, size_bits, count)
-        except PeerError as error:
-            raise Unavailable(f"no keys of {size_bits} bits can be made now: {error}") from None
-        finally:
-            self._on_demand.release()
+    def _unwrap(self, key_id: UUID, connection_id: UUID, wrapped: bytes) -> Key:
+        return Key(key_id, self._keywrap.unwrap(wrapped, key_context(key_id, connection_id)))
 
 
 def check_request(request: KeyRequest, connection: Connection) -> int:
     """The key size in bits that is asked for. Raises BadRequest where the connection does not allow it (table 10)."""
-    if request.mandatory_extensions:
-        raise BadRequest(MANDATORY_UNSUPPORTED)
     if not 1 <= request.number <= connection.max_key_per_request:
         raise BadRequest(f"number: expected 1..{connection.max_key_per_request}, got {request.number}")
     size_bits = connection.key_size_bits if request.size_bits is None else request.size_bits
@@ -127,7 +155,5 @@ def check_request(request: KeyRequest, connection: Connection) -> int:
         raise BadRequest(SIZE_NOT_IN_BYTES)
     if not MIN_KEY_SIZE_BITS <= size_bits <= MAX_KEY_SIZE_BITS:
         raise BadRequest(f"size: expected {MIN_KEY_SIZE_BITS}..{MAX_KEY_SIZE_BITS}, got {size_bits}")
-    # Whatever the connection says: without multicast the keys would reach fewer SAEs than the caller believes.
-    if request.additional_slave_sae_ids:
-        raise BadRequest(f"additional_slave_SAE_IDs: expected at most 0, got {len(request.additional_slave_sae_ids)}")
+    check_additional(connection, request.additional_slave_sae_ids)
     return size_bits

@@ -8,26 +8,33 @@ from pathlib import Path
 from typing import Any
 
 from kme.account import Account, account_of, block_totals
+from kme.administration import Administration
+from kme.administration_records import AdministrationRecords
+from kme.admission import Admission
 from kme.audit import AuditTrail
-from kme.batches import BatchOwner, BatchPeer
-from kme.block_records import BlockRecords
+from kme.batches import BatchPeer
 from kme.catalogue import Catalogue
 from kme.certificates import Certificates
-from kme.closure import Closure
-from kme.confirmation import Confirmation
 from kme.cutting import Cutter
 from kme.database import Database
 from kme.delivery import Delivery
+from kme.directory import Directory
 from kme.intake import Intake
+from kme.key_records import KeyRecords
 from kme.keystore import KeyStore
 from kme.keywrap import KeyWrap
+from kme.leadership import FencedDatabase, Leadership
+from kme.lifecycle import Lifecycle
 from kme.link_keeper import LinkKeeper
 from kme.migrations import migrate
 from kme.model import Connection, KmeSettings
+from kme.on_demand import OnDemand
+from kme.owner import Owner
 from kme.records import Records
 from kme.registration import Registration
 from kme.rounds import RoundReports, Rounds, in_thread
-from kme.scheduler import Scheduler
+from kme.scheduler import Chore, Scheduler
+from kme.voiding import VoidingPeer
 from mutual_tls.client import Peer
 
 
@@ -35,7 +42,8 @@ class Entity:
     """Opens nothing by itself: stores are first used by `prepare`, or by the first request.
 
     `kek` is the key-encryption key (32 bytes); `db` the folder with `migrations/` and `lua/`; `peers` the other KMEs by
-    id, each for every link of the settings; `database_size` at least the number of threads that serve requests.
+    id, each for every link of the settings; `database_size` at least the number of threads that serve requests;
+    `clock`, in seconds, stands for the key store's own time in tests.
     """
 
     def __init__(
@@ -48,6 +56,7 @@ class Entity:
         db: Path,
         peers: Mapping[str, Peer],
         database_size: int = 8,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self.settings = settings
         self.peers = peers
@@ -55,21 +64,36 @@ class Entity:
         self._db = db
         self.database = Database(postgres_dsn, database_size)
         self.certificates = Certificates(self.database)
-        self.keystore = KeyStore(redis_url, db / "lua")
+        self.keystore = KeyStore(redis_url, db / "lua", clock)
         self.keywrap = KeyWrap(kek)
         self.records = Records(self.database)
-        self.block_records = BlockRecords(self.database)
         self.reports = RoundReports(self.database)
         self.audit = AuditTrail(self.database, self.keystore)
-        self.catalogue = Catalogue(self.records)
-        self.cutter = Cutter(self.keystore, self.keywrap)
+        self.catalogue = Catalogue(self.records, self.keystore)
+        self.cutter = Cutter(self.keystore, self.keywrap, settings.kept_after_pool_s)
+        self.owner = Owner(settings, self.database, self.keystore, self.cutter, self.catalogue)
+        self.block_records, self.request_records = self.owner.records, self.owner.requests
+        self.confirmation, self.closure = self.owner.confirmation, self.owner.closure
+        self.batch_owner = self.owner.batches
         self.intake = Intake(settings, self.block_records, self.keystore, self.keywrap)
-        self.confirmation = Confirmation(settings, self.block_records, self.cutter)
-        self.closure = Closure(settings, self.block_records, self.keystore)
-        self.batch_owner = BatchOwner(settings, self.block_records, self.cutter, self.catalogue)
         self.batch_peer = BatchPeer(settings, self.block_records, self.cutter, self.catalogue)
-        self.registration = Registration(settings, self.records, peers)
-        self.delivery = Delivery(settings, self.catalogue, self.keystore, self.keywrap, self.batch_owner, peers)
+        self.admission = Admission(settings, self.catalogue, self.keystore)
+        self.registration = Registration(settings, self.records, self.catalogue, peers)
+        self.administration = Administration(
+            settings,
+            AdministrationRecords(self.database, settings.kme_id),
+            self.block_records,
+            self.catalogue,
+            self.keystore,
+            self.cutter,
+            self.registration,
+            peers,
+        )
+        self.voiding_peer = VoidingPeer(self.block_records, self.cutter)
+        self.directory = Directory(settings.kme_id, self.records, peers)
+        self.lifecycle = Lifecycle(settings, KeyRecords(self.database), self.keystore, self.audit)
+        self.on_demand = OnDemand(settings, self.owner, self.keystore, self.directory, peers)
+        self.delivery = Delivery(settings, self.catalogue, self.keystore, self.keywrap, self.on_demand)
 
     def prepare(self, saes: Iterable[str] = (), connections: Iterable[Connection] = ()) -> None:
         """Migrates the database, claims the key store, and registers what the topology lists. Safe to repeat, and by
@@ -97,25 +121,40 @@ class Entity:
         start_round: Callable[[Callable[[], None]], None] = in_thread,
         interval_s: float = 0.25,
     ) -> Scheduler:
-        """`start_round` runs a round beside the rest; tests run it in place."""
+        """`start_round` runs a round beside the rest; tests run it in place. What it records, it records in office."""
         saes, connections = tuple(saes), tuple(connections)
+        leadership = Leadership(self._dsn)
+        database = FencedDatabase(self.database, leadership)
+        owner = Owner(self.settings, database, self.keystore, self.cutter, self.catalogue)
+        reports, audit = RoundReports(database), AuditTrail(database, self.keystore)
         keepers = [
             LinkKeeper(
                 self.settings,
                 link,
                 self.peers[link.peer_kme_id],
-                self.block_records,
+                owner,
                 self.keystore,
                 self.catalogue,
-                self.confirmation,
-                self.batch_owner,
-                self.closure,
-                Rounds(self.settings, link, qkde, self.reports, clock, start_round),
+                Rounds(self.settings, link, qkde, reports, clock, start_round),
                 clock,
             )
             for link in self.settings.links
         ]
-        return Scheduler(keepers, self.audit, lambda: self.prepare(saes, connections), self.check, interval_s)
+        chores = [
+            Chore("administration", self.administration.step),
+            Chore("refused calls", self.admission.report),
+            Chore("expiry", self.lifecycle.sweep),
+            Chore("old records", self.lifecycle.forget_old),
+        ]
+        return Scheduler(
+            keepers,
+            audit,
+            lambda: self.prepare(saes, connections),
+            self.check,
+            interval_s,
+            chores=chores,
+            leadership=leadership,
+        )
 
     def pool_count(self, connection: Connection) -> int:
         return self.keystore.stored_key_count(connection.connection_id, connection.key_size_bits)

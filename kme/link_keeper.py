@@ -4,19 +4,18 @@ drop what came here alone."""
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable
 from uuid import UUID
 
-from kme.batches import BatchOwner, BatchRefused
-from kme.block_records import BlockRecords
+from kme.batches import BatchRefused
 from kme.catalogue import Catalogue
-from kme.closure import Closure
-from kme.confirmation import Confirmation, Mismatch
+from kme.confirmation import Mismatch
 from kme.errors import KmeError
 from kme.keystore import KeyStore
 from kme.model import Block, Connection, KmeSettings, Link
-from kme.planning import Ages, BackOff, Need, Watermarks, fair_shares
+from kme.owner import Owner
+from kme.planning import Ages, BackOff, Need, Watermarks, is_short, whole_requests
+from kme.qos import Claim, FillRates, shares
 from kme.rounds import Rounds
 from mutual_tls.client import Peer, PeerError, Refused
 
@@ -35,33 +34,30 @@ class LinkKeeper:
         settings: KmeSettings,
         link: Link,
         peer: Peer,
-        records: BlockRecords,
+        owner: Owner,
         keystore: KeyStore,
         catalogue: Catalogue,
-        confirmation: Confirmation,
-        batches: BatchOwner,
-        closure: Closure,
         rounds: Rounds,
         clock: Callable[[], float],
     ) -> None:
         self._settings = settings
         self.link = link
         self._peer = peer
-        self._records = records
+        self.owner = owner
+        self._records = owner.records
+        self._requests = owner.requests
         self._keystore = keystore
         self._catalogue = catalogue
-        self._confirmation = confirmation
-        self._batches = batches
-        self._closure = closure
         self._rounds = rounds
         self._clock = clock
         self._watermarks = Watermarks(settings.low_watermark)
+        self._rates = FillRates()
         self._refused: dict[UUID, BackOff] = {}
-        self._own_ages, self._peer_ages = Ages(), Ages()
+        self._own_ages, self._peer_ages, self._request_ages = Ages(), Ages(), Ages()
         self._said: dict[str, str] = {}
 
     def step(self) -> None:
-        for task in (self._confirm, self._redrive, self._fill, self._close, self._drop):
+        for task in (self._confirm, self._redrive, self._void, self._fill, self._close, self._drop):
             name = task.__name__.strip("_")
             try:
                 task()
@@ -80,7 +76,7 @@ class LinkKeeper:
         ages_s = self._own_ages.at(self._clock(), [one.block_id for one in waiting])
         for block in waiting:
             try:
-                self._confirmation.ask(block, self._peer)
+                self.owner.confirmation.ask(block, self._peer)
             except Mismatch as mismatch:
                 self._give_up(block.block_id, mismatch.message)
             except PeerError as error:
@@ -95,18 +91,28 @@ class LinkKeeper:
         self._records.set_void(block_id, reason)
 
     def _redrive(self) -> None:
-        self._batches.redrive(self.link, self._peer)
+        self.owner.batches.redrive(self.link, self._peer)
+
+    def _void(self) -> None:
+        """What a request left behind: it ended without its keys, or its process did."""
+        waiting = {one.batch_id: one for one in self._requests.unsettled(self.link.name, "recorded")}
+        for batch_id, age_s in self._request_ages.at(self._clock(), list(waiting)).items():
+            if age_s >= self._settings.request_patience_s and (request_id := waiting[batch_id].request_id):
+                self._requests.start_voiding(request_id)
+        for batch in self._requests.unsettled(self.link.name, "voiding"):
+            self.owner.voiding.void(batch, self._peer)
 
     def _fill(self) -> None:
-        connections = self._own_connections()
-        needs = self._needs(connections)
-        supply_bits = self._order_what_is_short(connections, needs)
+        connections = [one for one in self._own_connections() if not one.suspended]
+        claims = [self._rates.claim(need, self._clock()) for need in self._needs(connections)]
+        claims.sort(key=lambda claim: -claim.priority)
+        supply_bits = self._order_what_is_short(connections, claims)
         refused: BatchRefused | None = None
-        for need, share in zip(needs, fair_shares(needs, supply_bits), strict=True):
-            back_off = self._refused.setdefault(need.connection.connection_id, BackOff(0.5, 30.0))
+        for claim, share in zip(claims, shares(claims, supply_bits), strict=True):
+            back_off = self._refused.setdefault(claim.need.connection.connection_id, BackOff(0.5, 30.0))
             if share and back_off.over(self._clock()):
                 try:
-                    self._fill_one(need, share)
+                    self._fill_one(claim.need, share)
                     back_off.succeeded()
                 except BatchRefused as error:
                     # Each refusal burns a batch: this pool has to wait, so that it does not burn whole blocks.
@@ -117,25 +123,35 @@ class LinkKeeper:
 
     def _fill_one(self, need: Need, count: int) -> None:
         connection = need.connection
-        filled_count = self._batches.fill(connection, self.link, self._peer, connection.key_size_bits, count)
+        filled_count = self.owner.batches.fill(connection, self.link, self._peer, connection.key_size_bits, count)
+        self._rates.filled(connection, filled_count, self._clock())
         if filled_count == need.missing_count:
             self._watermarks.filled(connection)
 
     def _own_connections(self) -> list[Connection]:
-        ends = (self._settings.kme_id, self.link.peer_kme_id)
-        return [one for one in self._catalogue.refresh() if (one.source_kme_id, one.target_kme_id) == ends]
+        """Those whose pools this link fills. Two SAEs of this site have no link of their own: any feeds them."""
+        here = self._settings.kme_id
+        own = [one for one in self._catalogue.refresh() if one.source_kme_id == here]
+        far = [one for one in own if one.target_kme_id == self.link.peer_kme_id]
+        local = [one for one in own if one.is_local]
+        return far + local if local and self._feeds_local(local) else far
+
+    def _feeds_local(self, local: list[Connection]) -> bool:
+        """The first link of the site that has bits left; where none has, the first, which then orders some."""
+        links, size_bits = self._settings.links, max(one.key_size_bits for one in local)
+        rich = (one for one in links if self._records.uncut_key_count(self._settings.kme_id, one.name, size_bits))
+        return next(rich, links[0]) == self.link
 
     def _needs(self, connections: list[Connection]) -> list[Need]:
-        pending: Counter[tuple[UUID, int]] = Counter()
-        for batch in self._records.unsettled(self.link.name):
-            pending[batch.connection_id, batch.key_size_bits] += len(batch.key_ids)
+        pending = self._records.pending_key_counts()
         needs = []
         for one in connections:
             stored_count = self._keystore.stored_key_count(one.connection_id, one.key_size_bits)
-            needs.append(self._watermarks.need(one, stored_count, pending[one.connection_id, one.key_size_bits]))
+            pending_count = pending.get((one.connection_id, one.key_size_bits), 0)
+            needs.append(self._watermarks.need(one, stored_count, pending_count))
         return [need for need in needs if need]
 
-    def _order_what_is_short(self, connections: list[Connection], needs: list[Need]) -> int:
+    def _order_what_is_short(self, connections: list[Connection], claims: list[Claim]) -> int:
         """Orders a round where the blocks at hand can't fill the pools and leave the reserve; the bits to cut now."""
         if not connections:
             return 0
@@ -143,11 +159,12 @@ class LinkKeeper:
         largest_bits = max(one.key_size_bits for one in connections)
         coming = self._blocks("arriving") + self._blocks("received")
         confirmed = [one for one in self._blocks("confirmed") if one.uncut_bits >= largest_bits]
-        demand_bits = sum(need.bits for need in needs) + self._settings.reserve_bits
-        supply_bits = sum(one.uncut_bits for one in confirmed)
-        if supply_bits + sum(one.length_bits for one in coming) < demand_bits:
+        uncut_bits = [one.uncut_bits for one in confirmed]
+        wanted = whole_requests(connections) + self._requests.wanted(self.link.name)
+        needed_bits = sum(claim.bits for claim in claims)
+        if is_short(uncut_bits + [one.length_bits for one in coming], needed_bits, self._settings.reserve_bits, wanted):
             self._rounds.order()
-        return supply_bits
+        return sum(uncut_bits)
 
     def _blocks(self, state: str) -> list[Block]:
         return self._records.blocks_of(self._settings.kme_id, self.link.name, state)
@@ -161,7 +178,7 @@ class LinkKeeper:
             smallest_bits = min(one.key_size_bits for one in connections)
             self._records.start_closing(self._settings.kme_id, self.link.name, smallest_bits)
         for block in self._blocks("closing"):
-            self._closure.ask(block, self._peer)
+            self.owner.closure.ask(block, self._peer)
 
     def _drop(self) -> None:
         """The peer's blocks that it never asks about, since they did not reach it: they are of no use to anyone.
@@ -174,4 +191,4 @@ class LinkKeeper:
             if age_s >= _PEER_PATIENCE * self._settings.unconfirmed_after_s:
                 self._give_up(block_id, f"{self.link.peer_kme_id} did not ask to confirm it in {age_s:.0f} s")
         for block in self._peer_blocks("closing"):
-            self._closure.close(block)
+            self.owner.closure.close(block)

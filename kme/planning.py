@@ -61,18 +61,34 @@ def fair_shares(needs: Sequence[Need], supply_bits: int) -> list[int]:
     return shares
 
 
-class Ages:
-    """How long each of a changing set of blocks has been in it, in seconds of a monotonic clock.
+def whole_requests(connections: Sequence[Connection]) -> list[tuple[int, int]]:
+    """Pairs of key size in bits and key count that a link keeps bits for: the largest request of each connection with
+    additional slaves, since it is delivered whole or not at all."""
+    return [(one.key_size_bits, one.max_key_per_request) for one in connections if one.max_sae_id_count]
 
-    It begins when this process first sees a block: after a restart the others get their time to come back, too.
+
+def is_short(
+    blocks_bits: Sequence[int], needed_bits: int, reserve_bits: int, wanted: Sequence[tuple[int, int]]
+) -> bool:
+    """Whether blocks with so many uncut bits each are too few for the pools and, beside them, a reserve or any one of
+    `wanted`, pairs of key size in bits and key count. A key never spans two blocks."""
+    if sum(blocks_bits) < needed_bits + reserve_bits:
+        return True
+    return any(sum(bits // size for bits in blocks_bits) < count + -(-needed_bits // size) for size, count in wanted)
+
+
+class Ages:
+    """How long each of a changing set of things has been in it, in seconds of a monotonic clock.
+
+    It begins when this process first sees one: after a restart the others get their time to come back, too.
     """
 
     def __init__(self) -> None:
         self._first_seen_s: dict[UUID, float] = {}
 
-    def at(self, now_s: float, block_ids: Sequence[UUID]) -> dict[UUID, float]:
+    def at(self, now_s: float, ids: Sequence[UUID]) -> dict[UUID, float]:
         """The age of each; those that are not in the set any more are forgotten."""
-        self._first_seen_s = {one: self._first_seen_s.get(one, now_s) for one in block_ids}
+        self._first_seen_s = {one: self._first_seen_s.get(one, now_s) for one in ids}
         return {one: now_s - first_s for one, first_s in self._first_seen_s.items()}
 
 

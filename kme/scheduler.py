@@ -5,12 +5,21 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from kme.audit import AuditTrail
 from kme.errors import KmeError, Unavailable
+from kme.leadership import Leadership
 from kme.link_keeper import LinkKeeper
 
 log = logging.getLogger(__name__)
+
+
+class Chore(NamedTuple):
+    """Something that is done again and again, beside the links."""
+
+    name: str
+    step: Callable[[], object]
 
 
 class Scheduler:
@@ -26,12 +35,18 @@ class Scheduler:
         prepare: Callable[[], None],
         check_stores: Callable[[], None],
         interval_s: float = 0.25,
+        *,
+        chores: Sequence[Chore] = (),
+        leadership: Leadership | None = None,
     ) -> None:
+        """Without `leadership` it works unasked, as tests of a single one may."""
         self._keepers = keepers
         self._audit = audit
         self._prepare = prepare
         self._check_stores = check_stores
         self._interval_s = interval_s
+        self._chores = tuple(chores)
+        self._leadership = leadership
         self._waiting_for = "it has not begun yet"
         self._threads: list[threading.Thread] = []
 
@@ -44,8 +59,21 @@ class Scheduler:
             raise Unavailable(f"the scheduler's work has ended on {', '.join(ended)}: restart it")
         self._check_stores()
 
+    def duty(self) -> dict[str, str]:
+        """For the health check: one that stands by is as healthy as the one in office."""
+        return {"scheduler": "in office" if self._in_office() else "standing by"}
+
+    def resign(self) -> None:
+        """Ends what `step` began: lets another scheduler of this KME take over."""
+        if self._leadership:
+            self._leadership.resign()
+
     def step(self) -> None:
-        """Everything once, in this thread."""
+        """Everything once, in this thread; nothing where another scheduler is in office."""
+        if self._leadership and not self._leadership.hold():
+            return
+        for chore in self._chores:
+            chore.step()
         for keeper in self._keepers:
             keeper.step()
         while self._audit.drain():
@@ -56,14 +84,27 @@ class Scheduler:
         if not self._prepared(stop):
             return
         tasks: list[tuple[str, Callable[[], object]]] = [("the audit trail", self._audit.drain)]
+        tasks += self._chores
         tasks += [(f"link {keeper.link.name}", keeper.step) for keeper in self._keepers]
         for name, task in tasks:
-            thread = threading.Thread(target=self._repeat, args=(name, task, stop), name=name)
-            thread.start()
-            self._threads.append(thread)
+            self._start(name, self._repeat, name, self._only_in_office(task), stop)
+        if self._leadership:
+            self._start("leadership", self._repeat, "leadership", self._leadership.hold, stop)
         self._waiting_for = ""
         for thread in self._threads:
             thread.join()
+        self.resign()
+
+    def _start(self, name: str, work: Callable[..., None], *arguments: object) -> None:
+        thread = threading.Thread(target=work, args=arguments, name=name)
+        thread.start()
+        self._threads.append(thread)
+
+    def _in_office(self) -> bool:
+        return self._leadership is None or self._leadership.term is not None
+
+    def _only_in_office(self, task: Callable[[], object]) -> Callable[[], object]:
+        return lambda: task() if self._in_office() else None
 
     def _prepared(self, stop: threading.Event) -> bool:
         said = ""

@@ -131,6 +131,8 @@ ENVIRONMENT = (
     Setting("QKD_LAB_KEEP", str, "", "`1`: what the container tests made is kept.", TESTS, choices=("1",)),
 )
 
+_YEAR_S = 366 * 86_400
+
 # The names and defaults are those of `kme.model.KmeSettings`, which is not installed with every process; a test
 # compares the two.
 KME = (
@@ -172,6 +174,49 @@ KME = (
         1,
         86_400,
     ),
+    Setting(
+        "pool_ttl_s",
+        int,
+        86_400,
+        "How long a pool keeps a key, where its connection has no `TTL`.",
+        KMES,
+        1,
+        _YEAR_S,
+    ),
+    Setting(
+        "fetch_ttl_s",
+        int,
+        3_600,
+        "How long a key that was given to its master can be fetched by its slaves, at least.",
+        KMES,
+        1,
+        _YEAR_S,
+    ),
+    Setting("ttl_margin_s", int, 60, "More than two sites' clocks drift apart in a key's life.", KMES, 0, 86_400),
+    Setting("closed_kept_s", int, 30 * 86_400, "How long a closed block is known.", KMES, 3_600, _YEAR_S),
+    Setting(
+        "refusal_window_s",
+        float,
+        60.0,
+        "Refused calls of one kind in so many seconds are one entry of the audit trail.",
+        KMES,
+        1,
+        86_400,
+    ),
+    Setting(
+        "request_patience_s",
+        float,
+        30.0,
+        "Keys cut for one request that is not heard of for so many seconds are voided.",
+        KMES,
+        1,
+        3_600,
+    ),
+    # Of every SAE that has no limits of its own.
+    Setting("requests_per_s", int, 0, "Calls an SAE may make per second in the long run; 0: no limit.", KMES, 0, 10**6),
+    Setting("request_burst", int, 0, "Calls it may make at once; 0: as many as per second.", KMES, 0, 10**6),
+    Setting("bits_per_hour", int, 0, "Key bits it may take in an hour as a master; 0: no limit.", KMES, 0, 10**12),
+    Setting("bits_per_day", int, 0, "And in a day.", KMES, 0, 10**12),
 )
 
 

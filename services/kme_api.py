@@ -22,7 +22,7 @@ def make(settings: Settings) -> Server:
 
     def sae():
         info = info_routes(kme.settings.kme_id, kme.catalogue.admit)
-        return sae_app(kme.delivery, kme.certificates.sae_of, info)
+        return sae_app(kme.delivery, kme.admission, kme.certificates.sae_of, info)
 
     def listener(name: str, authority: str, app) -> Listener:
         return Listener(name, settings.bind(name), settings.authority(authority), app)
@@ -35,7 +35,14 @@ def make(settings: Settings) -> Server:
             listener(
                 "peer",
                 "kme",
-                lambda: peer_app(kme.settings, kme.registration, kme.confirmation, kme.batch_peer, kme.closure),
+                lambda: peer_app(
+                    kme.settings,
+                    kme.administration,
+                    kme.confirmation,
+                    kme.batch_peer,
+                    kme.voiding_peer,
+                    kme.closure,
+                ),
             ),
             listener("qkde", "qkd", lambda: qkde_app(kme.settings, kme.intake)),
             listener("ops", "operator", lambda: operator_app(kme)),

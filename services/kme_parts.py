@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 from urllib.parse import quote
 
 from kme.entity import Entity
-from kme.model import Connection, KmeSettings, Link
+from kme.model import Connection, KmeSettings, Link, SaeLimits
 from mutual_tls.client import Peer
 from mutual_tls.identity import Identity
 from qkd_lab.topology import Topology
@@ -19,7 +20,16 @@ KME_TIMEOUT_S = 10.0
 
 def kme_settings(topology: Topology, site: str, options: Mapping[str, Any] | None = None) -> KmeSettings:
     links = [Link(one.name, f"kme-{one.bob if site == one.alice else one.alice}") for one in topology.links_of(site)]
-    return KmeSettings(kme_id=f"kme-{site}", site=site, qkde_id=f"qkde-{site}", links=tuple(links), **options or {})
+    given = dict(options or {})
+    limits = SaeLimits(**{one.name: given.pop(one.name, 0) or None for one in fields(SaeLimits)})
+    return KmeSettings(
+        kme_id=f"kme-{site}",
+        site=site,
+        qkde_id=f"qkde-{site}",
+        links=tuple(links),
+        default_limits=limits,
+        **given,
+    )
 
 
 def connections_of(topology: Topology, kme_id: str) -> list[Connection]:

@@ -9,19 +9,28 @@ from flask import Blueprint, Flask, Response, g, request
 from werkzeug.routing import Rule
 
 from kme import etsi014
+from kme.admission import Admission
 from kme.delivery import Delivery
 from kme.errors import BadRequest
 from kme.etsi014_schemas import KEY_CONTAINER, KEY_ID, KEY_IDS, KEY_REQUEST, NUMBER, SAE_ID, SIZE, STATUS
 from kme.limits import check_sae_id, is_sae_id
+from kme.web.admission import limit_and_record
 from kme.web.documented import Parameter, documented
 from kme.web.errors import answer_errors
 from kme.web.openapi import documents
+from kme.web.presence import presence
 from mutual_tls.app import answer, listener_app
 from mutual_tls.identity import Registered
 
 
-def sae_app(delivery: Delivery, registered: Registered | None = None, info: Blueprint | None = None) -> Flask:
-    """`registered`: whose a certificate is that names no SAE; `info`: see `kme.web.certificates`."""
+def sae_app(
+    delivery: Delivery,
+    admission: Admission | None = None,
+    registered: Registered | None = None,
+    info: Blueprint | None = None,
+) -> Flask:
+    """`registered`: whose a certificate is that names no SAE; `info`: see `kme.web.certificates`. Without `admission`
+    calls are neither limited nor recorded where they are refused: for tests of the paths."""
     app = listener_app(
         "kme-sae",
         lambda caller: caller.role == "sae" and is_sae_id(caller.id),
@@ -31,6 +40,8 @@ def sae_app(delivery: Delivery, registered: Registered | None = None, info: Blue
     app.url_rule_class = _ExactRule
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
+    if admission is not None:
+        limit_and_record(app, admission)
     app.register_blueprint(_keys(delivery), url_prefix="/api/v1/keys")
     if info is not None:
         app.register_blueprint(info)
@@ -67,7 +78,8 @@ def _keys(delivery: Delivery) -> Blueprint:
         else:
             _read_and_ignore_body()
             wanted = etsi014.key_request_in_query(_query())
-        return answer(etsi014.container_json(delivery.enc_keys(g.caller.id, _sae_id(slave), wanted)))
+        keys = delivery.enc_keys(g.caller.id, _sae_id(slave), wanted, presence(request.environ))
+        return answer(etsi014.container_json(keys))
 
     @keys.route("/<master>/dec_keys", methods=["GET", "POST"])
     @documented(

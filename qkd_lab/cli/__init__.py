@@ -9,6 +9,7 @@ import click
 
 from qkd_lab.cli.bb84 import bb84
 from qkd_lab.cli.config import config
+from qkd_lab.cli.connection import connection
 from qkd_lab.cli.demo import demo
 from qkd_lab.cli.doctor import doctor
 from qkd_lab.cli.link import link
@@ -16,6 +17,7 @@ from qkd_lab.cli.network import down, status, up
 from qkd_lab.cli.pki import pki
 from qkd_lab.cli.rate import rate
 from qkd_lab.cli.register import register
+from qkd_lab.cli.sae import sae
 from qkd_lab.cli.verify_block import verify_block
 from qkd_lab.configuration import ConfigurationError
 from qkd_lab.lab_folder import LabError
@@ -32,7 +34,9 @@ def cli() -> None:
     """
 
 
-for command in (up, down, status, demo, register, link, pki, config, doctor, bb84, rate, verify_block):
+for command in (
+    up, down, status, demo, register, sae, connection, link, pki, config, doctor, bb84, rate, verify_block,
+):
     cli.add_command(command)
 
 

@@ -18,12 +18,13 @@ from qkd_lab.operator_calls import Operator
 from qkd_lab.pki.authority import authority_folder
 from qkd_lab.pki.store import Pki
 from qkd_lab.processes import sae_authority
+from qkd_lab.topology_fields import MAX_SAE_IDS
 
 # ETSI GS QKD 004's, as the KME's operator listener has them (docs/protocols.md): integers, 0 or more.
 QOS_MEMBERS = ("Key_chunk_size", "Max_bps", "Min_bps", "Jitter", "Priority", "Timeout", "TTL")
 
 
-def _qos(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> dict[str, int]:
+def qos_members(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> dict[str, int]:
     members: dict[str, int] = {}
     for text in given:
         name, _, value = text.partition("=")
@@ -43,8 +44,14 @@ def _qos(_context: click.Context, _option: click.Parameter, given: tuple[str, ..
 @click.option("--key-size", default=256, show_default=True, help="Bits of a key.")
 @click.option("--max-keys", default=1000, show_default=True, help="Keys in the pool when it is full.")
 @click.option("--max-keys-per-request", type=int, help="By default 128, or --max-keys where that is less.")
-@click.option("--max-sae-ids", type=click.IntRange(0, 0), default=0, help="Only 0: multicast is not there yet.")
-@click.option("--qos", multiple=True, callback=_qos, metavar="NAME=VALUE", help=f"One of {', '.join(QOS_MEMBERS)}.")
+@click.option(
+    "--max-sae-ids",
+    type=click.IntRange(MAX_SAE_IDS[0], MAX_SAE_IDS[-1]),
+    default=0,
+    show_default=True,
+    help="Additional slaves that a request may name.",
+)
+@click.option("--qos", multiple=True, callback=qos_members, metavar="NAME=VALUE", help=f"{', '.join(QOS_MEMBERS)}.")
 @click.pass_context
 def register(
     context: click.Context, master: str | None, slave: str | None, qos: dict[str, int], **sizes: int | None
@@ -71,9 +78,8 @@ def register(
         **qos,
     }
     found: dict[str, Any] = operator.call(f"kme-{site}", "POST", "/register_connection", body)
-    click.echo(
-        f"connection {master} → {slave} is registered at kme-{site} and kme-{other}: {found.get('connection_id', '')}"
-    )
+    kmes = f"kme-{site}" if site == other else f"kme-{site} and kme-{other}"
+    click.echo(f"connection {master} → {slave} is registered at {kmes}: {found.get('connection_id', '')}")
 
 
 @register.command()

@@ -108,10 +108,13 @@ class Site:
         self.apps = {
             "sae": sae_app(
                 one.delivery,
+                one.admission,
                 one.certificates.sae_of,
                 info_routes(one.settings.kme_id, one.catalogue.admit),
             ),
-            "kme": peer_app(one.settings, one.registration, one.confirmation, one.batch_peer, one.closure),
+            "kme": peer_app(
+                one.settings, one.administration, one.confirmation, one.batch_peer, one.voiding_peer, one.closure
+            ),
             "qkde": qkde_app(one.settings, one.intake),
             "operator": operator_app(one),
         }
@@ -181,7 +184,7 @@ def databases(postgres_dsn: str) -> dict[str, str]:
 
 @pytest.fixture
 def make_site(databases: dict[str, str], redis_url: str) -> Iterator[Callable[..., Site]]:
-    entities = []
+    entities, sites = [], []
     urls = {"kme-a": f"{redis_url}?db=1", "kme-b": f"{redis_url}?db=2"}
     keks = {kme_id: secrets.token_bytes(32) for kme_id in urls}
     for url in urls.values():
@@ -202,11 +205,16 @@ def make_site(databases: dict[str, str], redis_url: str) -> Iterator[Callable[..
             db=DB,
             peers=options.pop("peers", {}),
             database_size=2,
+            clock=options.pop("clock", None),
         )
         entities.append(entity)
-        return Site(entity, entity.peers)
+        sites.append(Site(entity, entity.peers))
+        return sites[-1]
 
     yield make
+    for site in sites:
+        if site.scheduler:
+            site.scheduler.resign()
     for entity in entities:
         entity.close()
 
@@ -234,6 +242,7 @@ def restarted(network: Network, make_site: Callable[..., Site]) -> Callable[[str
         old, other = (network.a, network.b) if kme_id == "kme-a" else (network.b, network.a)
         new = make_site(kme_id, peers={other.kme_id: AppPeer(other.apps["kme"], Identity("kme", kme_id))})
         other.peers[kme_id] = AppPeer(new.apps["kme"], Identity("kme", other.kme_id))
+        old.scheduler.resign()  # as its process has ended
         new.entity.prepare()
         start_scheduler(new, network.qkde)
         start_scheduler(other, network.qkde)
@@ -247,6 +256,8 @@ def restarted(network: Network, make_site: Callable[..., Site]) -> Callable[[str
 
 
 def start_scheduler(site: Site, qkde: FakeQkde) -> None:
+    if site.scheduler:
+        site.scheduler.resign()
     site.scheduler = site.entity.scheduler(
         qkde.at(site.kme_id), clock=lambda: site.clock[0], start_round=lambda work: work()
     )
@@ -258,6 +269,6 @@ def _empty(dsn: str) -> None:
         cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'schema_version'")
         tables = [row[0] for row in cursor.fetchall()]
         cursor.execute("SET session_replication_role = replica")  # the order of the tables does not matter then
-        for table in tables:
+        for table in set(tables) - {"leadership"}:
             cursor.execute(f"DELETE FROM {table}")
     connection.close()

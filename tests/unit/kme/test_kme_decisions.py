@@ -16,7 +16,7 @@ from kme.cutting import digest_of
 from kme.errors import Conflict
 from kme.model import Block, Connection
 from kme.peer_wire import batch_in, batch_json
-from kme.planning import BackOff, Need, Watermarks, fair_shares
+from kme.planning import BackOff, Need, Watermarks, fair_shares, is_short, whole_requests
 from kme.records import refuse_contradiction
 
 BLOCK = Block(uuid4(), "a-b", "kme-a", 10_000, "confirmed", cursor_bits=256)
@@ -50,7 +50,10 @@ def test_the_peer_takes_a_proper_batch():
         ({}, {"state": "closed"}, {}, "kme-a", "is closed, not confirmed"),
         ({}, {}, {"source_kme_id": "kme-b", "target_kme_id": "kme-a"}, "kme-a", "does not start at kme-a"),
         ({"recipients": ("sae-x",)}, {}, {}, "kme-a", "recipients"),
-        ({"recipients": ("sae-b", "sae-x")}, {}, {}, "kme-a", "recipients"),
+        ({"recipients": ("sae-b", "sae-b")}, {}, {}, "kme-a", "recipients"),
+        ({"recipients": ("sae-b", *map(str, range(33)))}, {}, {}, "kme-a", "recipients"),
+        ({"recipients": ()}, {}, {}, "kme-a", "recipients lack the slave"),
+        ({"slave_sae_id": "sae-x"}, {}, {}, "kme-a", "is not that of the two SAEs"),
         ({"key_size_bits": 4}, {}, {}, "kme-a", "multiple of 8"),
         ({"key_size_bits": 4104}, {}, {}, "kme-a", "multiple of 8"),
         ({"offset_bits": 248}, {}, {}, "kme-a", "not inside"),
@@ -73,6 +76,7 @@ def test_the_peer_refuses_what_the_protocol_does_not_allow(batch, block, connect
         {"connection_id": uuid4()},
         {"key_ids": BATCH.key_ids[::-1]},
         {"recipients": ("sae-c",)},
+        {"own_recipients": ("sae-c",)},
     ],
 )
 def test_the_digest_of_a_batch_tells_whether_it_is_the_same_again(changes):
@@ -158,6 +162,28 @@ def test_shares_never_exceed_the_supply_nor_the_need_and_waste_nothing(wanted, s
     for share, need in zip(shares, all_needs, strict=True):
         assert 0 <= share <= need.missing_count
         assert share == need.missing_count or left < need.connection.key_size_bits
+
+
+@pytest.mark.parametrize(
+    ("blocks_bits", "needed_bits", "reserve_bits", "wanted", "short"),
+    [
+        ([1000], 600, 400, [], False),
+        ([1000], 600, 401, [], True),
+        ([], 0, 0, [], False),
+        ([1000, 1000], 0, 0, [(500, 4)], False),
+        ([900, 1100], 0, 0, [(500, 4)], True),  # a key never spans two blocks
+        ([1000, 1000], 1, 0, [(500, 4)], True),
+        ([1000, 1000], 500, 0, [(500, 3), (8, 100)], False),
+    ],
+)
+def test_a_link_is_short_where_its_blocks_cannot_give_what_is_needed_and_wanted(
+    blocks_bits, needed_bits, reserve_bits, wanted, short
+):
+    assert is_short(blocks_bits, needed_bits, reserve_bits, wanted) is short
+
+
+def test_bits_are_kept_for_the_largest_request_to_additional_slaves_of_each_connection():
+    assert whole_requests([CONNECTION, replace(CONNECTION, max_sae_id_count=2, max_key_per_request=7)]) == [(256, 7)]
 
 
 def test_pauses_double_up_to_the_longest_and_end_with_a_success():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kme.model import KmeSettings
+from kme.model import KmeSettings, SaeLimits
 from qkd_lab.configuration import (
     ENVIRONMENT,
     KME,
@@ -27,6 +27,8 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 TWO_SITES = (SHIPPED / "two-sites.toml").read_text()
 # Of KmeSettings, what the rest of the topology says.
 SET_ELSEWHERE = {"kme_id", "site", "qkde_id", "links"}
+# Of an SAE that has none of its own: each a setting of its own, where 0 stands for none.
+LIMITS = {one.name: 0 for one in fields(SaeLimits)}
 
 
 def qkd_lab(folder, *arguments, **variables):
@@ -46,6 +48,8 @@ def test_the_page_is_made_of_the_tables_of_today():
 
 def test_every_setting_of_a_kme_can_be_configured_and_has_the_defaults_of_the_code():
     in_code = {one.name: one.default for one in fields(KmeSettings) if one.name not in SET_ELSEWHERE}
+    assert in_code.pop("default_limits") == SaeLimits()
+    in_code |= LIMITS
     assert MISSING not in in_code.values()
     assert {one.name: one.default for one in KME} == in_code, "put it into qkd_lab.configuration.KME"
     assert all(type(one.default) is one.kind and one.fits(one.default) for one in KME)

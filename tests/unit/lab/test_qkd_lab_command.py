@@ -66,7 +66,7 @@ def test_without_a_lab_one_line_says_what_to_do(tmp_path, arguments, words):
         ["bogus"],
         ["register", "--master", "sae-a"],
         ["register", "sae", "x"],
-        ["register", "--master", "sae-a", "--slave", "sae-b", "--max-sae-ids", "1"],
+        ["register", "--master", "sae-a", "--slave", "sae-b", "--max-sae-ids", "33"],
         ["register", "--master", "sae-a", "--slave", "sae-b", "--qos", "Color=1"],
         ["register", "--master", "sae-a", "--slave", "sae-b", "--qos", "TTL=-1"],
         ["register", "--master", "sae-a", "--slave", "sae-b", "--qos", "TTL"],
@@ -196,7 +196,9 @@ def test_what_both_ends_must_agree_on_is_refused_with_the_place_where_it_is_set(
 def test_a_links_speed_is_said_to_be_that_of_aer_alone(capsys, monkeypatch):
     physics = {"link": "a-b", "loss_db": 1, "depolarizing": 0, "eve": "none", "pulses_per_second": 2e6}
     monkeypatch.setenv("COLUMNS", "120")
-    network._show({"processes": {}, "endpoints": {}, "pools": [], "links": {"a-b": physics}, "reports": []})
+    network._show(
+        {"processes": {}, "endpoints": {}, "pools": [], "accounts": {}, "links": {"a-b": physics}, "reports": []}
+    )
     assert "pulses/s, Aer alone" in capsys.readouterr().out
     print_link(physics)
     assert "2,000,000 pulses/s by Aer alone" in capsys.readouterr().out
