@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,15 @@ from kme.confirmation import Confirmation
 from kme.cutting import Cutter
 from kme.database import Database
 from kme.delivery import Delivery
+from kme.directory_source import DirectorySource, NothingToOrder, SparingConfirmation
+from kme.entropy import ByteCounts
 from kme.intake import Intake
+from kme.key_files import KeyFiles
 from kme.keystore import KeyStore
 from kme.keywrap import KeyWrap
 from kme.link_keeper import LinkKeeper
 from kme.migrations import migrate
-from kme.model import Connection, KmeSettings
+from kme.model import Connection, KmeSettings, Link
 from kme.records import Records
 from kme.registration import Registration
 from kme.rounds import RoundReports, Rounds, in_thread
@@ -61,7 +65,9 @@ class Entity:
         self.audit = AuditTrail(self.database, self.keystore)
         self.catalogue = Catalogue(self.records)
         self.cutter = Cutter(self.keystore, self.keywrap)
-        self.intake = Intake(settings, self.block_records, self.keystore, self.keywrap)
+        self.byte_counts = ByteCounts(self.keystore, self.keywrap)
+        self.intake = Intake(settings, self.block_records, self.keystore, self.keywrap, self.byte_counts)
+        self.key_files = KeyFiles(self.database)
         self.confirmation = Confirmation(settings, self.block_records, self.cutter)
         self.closure = Closure(settings, self.block_records, self.keystore)
         self.batch_owner = BatchOwner(settings, self.block_records, self.cutter, self.catalogue)
@@ -87,7 +93,7 @@ class Entity:
 
     def scheduler(
         self,
-        qkde: Peer,
+        qkde: Peer | None,
         *,
         saes: Iterable[str] = (),
         connections: Iterable[Connection] = (),
@@ -95,33 +101,56 @@ class Entity:
         start_round: Callable[[Callable[[], None]], None] = in_thread,
         interval_s: float = 0.25,
     ) -> Scheduler:
-        """`start_round` runs a round beside the rest; tests run it in place."""
+        """`start_round` runs a round beside the rest; tests run it in place. `qkde` may be None where every link of the
+        site has a folder."""
         saes, connections = tuple(saes), tuple(connections)
-        keepers = [
-            LinkKeeper(
-                self.settings,
+
+        def keeper(link: Link) -> LinkKeeper:
+            settings, confirmation = self.settings, self.confirmation
+            if link.folder:
+                settings = replace(settings, unconfirmed_after_s=settings.missing_file_after_s)
+                confirmation, rounds = SparingConfirmation(confirmation, clock), NothingToOrder()
+            else:
+                assert qkde is not None
+                rounds = Rounds(settings, link, qkde, self.reports, clock, start_round)
+            return LinkKeeper(
+                settings,
                 link,
                 self.peers[link.peer_kme_id],
                 self.block_records,
                 self.keystore,
                 self.catalogue,
-                self.confirmation,
+                confirmation,
                 self.batch_owner,
                 self.closure,
-                Rounds(self.settings, link, qkde, self.reports, clock, start_round),
+                rounds,
                 clock,
             )
-            for link in self.settings.links
-        ]
-        return Scheduler(keepers, self.audit, lambda: self.prepare(saes, connections), self.check, interval_s)
+
+        return Scheduler(
+            [keeper(link) for link in self.settings.links],
+            self.audit,
+            lambda: self.prepare(saes, connections),
+            self.check,
+            interval_s,
+            [
+                DirectorySource(self.settings, link, self.key_files, self.intake, self.keywrap, clock)
+                for link in self.settings.links
+                if link.folder
+            ],
+        )
 
     def pool_count(self, connection: Connection) -> int:
         return self.keystore.stored_key_count(connection.connection_id, connection.key_size_bits)
 
     def link_status(self, name: str) -> dict[str, Any]:
-        """The blocks of a link that still have bits, and the reports of its last rounds ordered here."""
+        """Where a link's bits come from, its blocks that still have some, the reports of its last rounds ordered here,
+        and what was read from its folder, where it has one."""
+        link = self.settings.link_named(name)
+        assert link is not None
         blocks = block_totals(self.block_records, self.keystore, name)
-        return {"blocks": blocks, "last_reports": self.reports.last(name, 5)}
+        status = {"origin": link.origin, "blocks": blocks, "last_reports": self.reports.last(name, 5)}
+        return status | self.key_files.totals(name) if link.folder else status
 
     def close(self) -> None:
         self.database.close()

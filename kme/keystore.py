@@ -4,7 +4,7 @@ Layout, with 16-byte binary UUIDs inside values:
 `block:{id}` hash bits, version, uncut_bits · `cuts:{id}` hash of a block's cuts: id → range and digest ·
 `pool:{connection}:{size}` list of key id | wrapped key, at the master's KME · `keys:{connection}` hash key id → wrapped
 key, at the slave's · `entitlement` hash key id → connection, kept after delivery · `blocks` set of all block ids ever
-seen · `account` hash · `audit` stream · `kek` fingerprint.
+seen · `account` hash · `byte_counts` hash counts (wrapped), version · `audit` stream · `kek` fingerprint.
 There is no EXPIRE anywhere: what Redis removes by itself would be missing in the account.
 """
 
@@ -79,11 +79,18 @@ class KeyStore:
                 f" {fingerprint.hex()}: give it the one it had"
             )
 
-    def store_block(self, block: Block, wrapped: bytes) -> bool:
-        """Whether it is new: an id that was ever here is not stored again. `wrapped` is version 0."""
-        keys = [f"block:{block.block_id}", "blocks", "account", "audit"]
+    def store_block(self, block: Block, wrapped: bytes, counts: bytes, counts_version: int) -> str:
+        """`done`, `again` where the id was ever here, or `raced`: see db/lua/store_block.lua. `wrapped` is version 0;
+        `counts` are the wrapped byte counts with this block's, made from those of `counts_version`."""
+        keys = [f"block:{block.block_id}", "blocks", "account", "audit", "byte_counts"]
         args = [block.block_id.bytes, wrapped, block.length_bits, block.link, block.owner_kme_id]
-        return bool(self._run("store_block", keys, args))
+        return self._run("store_block", keys, [*args, counts, counts_version]).decode()
+
+    def byte_counts(self) -> tuple[bytes | None, int]:
+        """The wrapped byte counts and their version."""
+        with _answering():
+            counts, version = self._redis.hmget("byte_counts", "counts", "version")
+        return counts, int(version or 0)
 
     def block(self, block_id: UUID) -> StoredBlock | None:
         with _answering():

@@ -12,12 +12,12 @@ from kme.batches import BatchOwner, BatchRefused
 from kme.block_records import BlockRecords
 from kme.catalogue import Catalogue
 from kme.closure import Closure
-from kme.confirmation import Confirmation, Mismatch
+from kme.confirmation import Asking, Mismatch
 from kme.errors import KmeError
 from kme.keystore import KeyStore
 from kme.model import Block, Connection, KmeSettings, Link
 from kme.planning import Ages, BackOff, Need, Watermarks, fair_shares
-from kme.rounds import Rounds
+from kme.rounds import Orders
 from mutual_tls.client import Peer, PeerError, Refused
 
 log = logging.getLogger(__name__)
@@ -38,10 +38,10 @@ class LinkKeeper:
         records: BlockRecords,
         keystore: KeyStore,
         catalogue: Catalogue,
-        confirmation: Confirmation,
+        confirmation: Asking,
         batches: BatchOwner,
         closure: Closure,
-        rounds: Rounds,
+        rounds: Orders,
         clock: Callable[[], float],
     ) -> None:
         self._settings = settings

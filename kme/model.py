@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 from uuid import UUID, uuid5
@@ -21,15 +22,29 @@ MAX_BLOCK_BITS = 1 << 26
 _CONNECTIONS = UUID("6f3f2f0a-7d0b-5c5e-9a43-0c1d5b8e2f14")
 
 BlockState = Literal["arriving", "received", "confirmed", "closing", "closed"]
+Origin = Literal["bb84", "directory"]
 BatchState = Literal["recorded", "committed", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
+class KeyFolder:
+    """Where the key files of a link arrive at this site (`kme.directory_source`)."""
+
+    path: Path
+    delete_after_reading: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Link:
-    """A quantum link this site ends, and the KME at its other end."""
+    """A quantum link this site ends, and the KME at its other end. One with a `folder` gets its bits from files."""
 
     name: str
     peer_kme_id: str
+    folder: KeyFolder | None = None
+
+    @property
+    def origin(self) -> Origin:
+        return "directory" if self.folder else "bb84"
 
 
 @dataclass(frozen=True)
@@ -46,6 +61,7 @@ class KmeSettings:
     on_demand_limit: int = 4  # requests of one worker that may wait for the peer at once, so that others are served
     order_timeout_s: float = 90.0
     unconfirmed_after_s: float = 60.0
+    missing_file_after_s: float = 3_600.0  # the same for a link with folders, to which people bring files by hand
 
     def link_to(self, kme_id: str) -> Link | None:
         return next((link for link in self.links if link.peer_kme_id == kme_id), None)
@@ -87,6 +103,8 @@ class Block:
     cursor_bits: int = 0
     owner_tag: bytes | None = None
     peer_tag: bytes | None = None
+    origin: Origin = "bb84"
+    binding: bytes | None = None  # what the confirmation covers beside the bits, see kme/directory_source.py
 
     @property
     def uncut_bits(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 from psycopg2.extras import Json
@@ -47,6 +47,12 @@ class RoundReports:
 
 def in_thread(work: Callable[[], None]) -> None:
     threading.Thread(target=work, name="round", daemon=True).start()
+
+
+class Orders(Protocol):
+    """Where a link's bits come from, as far as they can be ordered."""
+
+    def order(self) -> bool: ...
 
 
 class Rounds:

@@ -1,4 +1,5 @@
-"""The scheduler process of a KME: a thread per link, so that one that hangs does not stop the others, and the audit."""
+"""The scheduler process of a KME: a thread per link, so that one that hangs does not stop the others, one per folder,
+and the audit."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from kme.audit import AuditTrail
+from kme.directory_source import DirectorySource
 from kme.errors import KmeError, Unavailable
 from kme.link_keeper import LinkKeeper
 
@@ -26,8 +28,10 @@ class Scheduler:
         prepare: Callable[[], None],
         check_stores: Callable[[], None],
         interval_s: float = 0.25,
+        sources: Sequence[DirectorySource] = (),
     ) -> None:
         self._keepers = keepers
+        self._sources = sources
         self._audit = audit
         self._prepare = prepare
         self._check_stores = check_stores
@@ -46,6 +50,8 @@ class Scheduler:
 
     def step(self) -> None:
         """Everything once, in this thread."""
+        for source in self._sources:
+            source.step()
         for keeper in self._keepers:
             keeper.step()
         while self._audit.drain():
@@ -57,6 +63,7 @@ class Scheduler:
             return
         tasks: list[tuple[str, Callable[[], object]]] = [("the audit trail", self._audit.drain)]
         tasks += [(f"link {keeper.link.name}", keeper.step) for keeper in self._keepers]
+        tasks += [(f"the folder of link {source.link.name}", source.step) for source in self._sources]
         for name, task in tasks:
             thread = threading.Thread(target=self._repeat, args=(name, task, stop), name=name)
             thread.start()

@@ -17,7 +17,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from kme.entity import Entity
-from kme.model import Connection, KmeSettings, Link
+from kme.model import Connection, KeyFolder, KmeSettings, Link
 from kme.scheduler import Scheduler
 from kme.web.operator import operator_app
 from kme.web.peer import peer_app
@@ -188,7 +188,8 @@ def make_site(databases: dict[str, str], redis_url: str) -> Iterator[Callable[..
     def make(kme_id: str, **options: Any) -> Site:
         """A KME's processes; made again, they are the same KME after a restart."""
         end = kme_id[-1]
-        settings = KmeSettings(kme_id, f"site-{end}", f"qkde-{end}", (Link("a-b", "kme-b" if end == "a" else "kme-a"),))
+        link = Link("a-b", "kme-b" if end == "a" else "kme-a", options.pop("folder", None))
+        settings = KmeSettings(kme_id, f"site-{end}", f"qkde-{end}", (link,))
         entity = Entity(
             settings,
             postgres_dsn=databases[kme_id.replace("-", "_")],
@@ -207,10 +208,16 @@ def make_site(databases: dict[str, str], redis_url: str) -> Iterator[Callable[..
 
 
 @pytest.fixture
-def network(make_site: Callable[..., Site]) -> Network:
+def folders() -> dict[str, KeyFolder | None]:
+    """Each site's folder of key files, by KME; modules that need some override this."""
+    return {}
+
+
+@pytest.fixture
+def network(make_site: Callable[..., Site], folders: dict[str, KeyFolder | None]) -> Network:
     """Both KMEs prepared, with sae-a → sae-b and sae-b → sae-a registered, and empty pools."""
     qkde = FakeQkde()
-    a, b = make_site("kme-a"), make_site("kme-b")
+    a, b = (make_site(kme_id, folder=folders.get(kme_id)) for kme_id in ("kme-a", "kme-b"))
     a.peers["kme-b"] = AppPeer(b.apps["kme"], Identity("kme", "kme-a"))
     b.peers["kme-a"] = AppPeer(a.apps["kme"], Identity("kme", "kme-b"))
     back = a_connection(source_kme_id="kme-b", target_kme_id="kme-a", master_sae_id="sae-b", slave_sae_id="sae-a")
@@ -227,7 +234,8 @@ def restarted(network: Network, make_site: Callable[..., Site]) -> Callable[[str
 
     def restart(kme_id: str) -> None:
         old, other = (network.a, network.b) if kme_id == "kme-a" else (network.b, network.a)
-        new = make_site(kme_id, peers={other.kme_id: AppPeer(other.apps["kme"], Identity("kme", kme_id))})
+        peers = {other.kme_id: AppPeer(other.apps["kme"], Identity("kme", kme_id))}
+        new = make_site(kme_id, peers=peers, folder=old.entity.settings.links[0].folder)
         other.peers[kme_id] = AppPeer(new.apps["kme"], Identity("kme", other.kme_id))
         new.entity.prepare()
         start_scheduler(new, network.qkde)
