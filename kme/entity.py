@@ -150,7 +150,7 @@ class Entity:
         assert link is not None
         blocks = block_totals(self.block_records, self.keystore, name)
         status = {"origin": link.origin, "blocks": blocks, "last_reports": self.reports.last(name, 5)}
-        return status | self.key_files.totals(name) if link.folder else status
+        return status | {"folder": str(link.folder.path)} | self.key_files.totals(name) if link.folder else status
 
     def close(self) -> None:
         self.database.close()

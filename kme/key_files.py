@@ -56,8 +56,8 @@ class KeyFiles:
         """How many files of a link were read and how many of their bytes were taken in."""
         with self._database.transaction() as sql:
             sql.execute(
-                "SELECT count(*) FILTER (WHERE is_read) AS files_read, coalesce(sum(read_bytes), 0)::bigint AS bytes_read"
-                " FROM key_file WHERE link = %s",
+                "SELECT count(*) FILTER (WHERE is_read) AS files_read,"
+                " coalesce(sum(read_bytes), 0)::bigint AS bytes_read FROM key_file WHERE link = %s",
                 (link,),
             )
             return dict(sql.fetchone())

@@ -21,6 +21,9 @@ MAX_BLOCK_BITS = 1 << 26
 # Both ends of a connection derive its id from the pair of SAEs, so neither has to wait for the other to name it.
 _CONNECTIONS = UUID("6f3f2f0a-7d0b-5c5e-9a43-0c1d5b8e2f14")
 
+# The APIs beside ETSI GS QKD 014 (docs/other-doors.md).
+DOORS = ("quick", "life-cycle", "entropy")
+
 BlockState = Literal["arriving", "received", "confirmed", "closing", "closed"]
 Origin = Literal["bb84", "directory"]
 BatchState = Literal["recorded", "committed", "refused"]
@@ -61,6 +64,7 @@ class KmeSettings:
     on_demand_limit: int = 4  # requests of one worker that may wait for the peer at once, so that others are served
     order_timeout_s: float = 90.0
     unconfirmed_after_s: float = 60.0
+    doors: frozenset[str] = frozenset(DOORS)
     missing_file_after_s: float = 3_600.0  # the same for a link with folders, to which people bring files by hand
 
     def link_to(self, kme_id: str) -> Link | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from qkd_lab.topology_fields import CONNECTION, LINK, PHYSICS, PROTOCOL, SITE, TOP, TopologyError, read_fields
+from qkd_lab.topology_fields import CONNECTION, DOORS, LINK, PHYSICS, PROTOCOL, SITE, TOP, TopologyError, read_fields
 
 SHIPPED = Path(__file__).parent / "topologies"
 # Site and link names become parts of process names, host names and file names.
@@ -69,13 +69,20 @@ class Site:
 
 @dataclass(frozen=True)
 class Link:
-    """A quantum link between two sites. `alice` and `bob` are site names: who prepares, who measures."""
+    """A quantum link between two sites. `alice` and `bob` are site names: who prepares, who measures.
+
+    One whose `source` is `directory` has neither: key files are brought to a folder at each of its two sites, the
+    lab's own or one that `folders` names by site (docs/other-doors.md).
+    """
 
     name: str
     alice: str
     bob: str
     physics: Physics = Physics()
     protocol: Protocol = Protocol()
+    source: str = "bb84"
+    delete_after_reading: bool = False
+    folders: tuple[tuple[str, str], ...] = ()
 
     @property
     def qlink_id(self) -> str:
@@ -85,6 +92,14 @@ class Link:
     def pre_shared_key(self) -> str:
         """Name of the secret that its two QKDEs share before their first round."""
         return f"pre-shared-key.{self.name}"
+
+    @property
+    def is_quantum(self) -> bool:
+        return self.source == "bb84"
+
+    def folder_at(self, site: str, keys: Path) -> Path:
+        """Where its key files arrive at one of its sites; `keys` is the lab's own place for them."""
+        return Path(dict(self.folders).get(site, keys / self.name / site))
 
     def joins(self, site: str, other: str) -> bool:
         return {site, other} == {self.alice, self.bob}
@@ -110,6 +125,7 @@ class Topology:
     sites: tuple[Site, ...]
     links: tuple[Link, ...]
     connections: tuple[Connection, ...]
+    doors: tuple[str, ...] = DOORS  # which APIs beside ETSI GS QKD 014 its KMEs serve
 
     @cached_property
     def _site_of_sae(self) -> dict[str, Site]:
@@ -129,6 +145,14 @@ class Topology:
 
     def links_of(self, site: str) -> tuple[Link, ...]:
         return tuple(link for link in self.links if site in (link.alice, link.bob))
+
+    @property
+    def quantum_links(self) -> tuple[Link, ...]:
+        """Those with a quantum link process, and a QKDE at each end."""
+        return tuple(link for link in self.links if link.is_quantum)
+
+    def quantum_links_of(self, site: str) -> tuple[Link, ...]:
+        return tuple(link for link in self.links_of(site) if link.is_quantum)
 
 
 def load(path: Path | str) -> Topology:
@@ -160,10 +184,21 @@ def _topology(document: dict, name: str) -> Topology:
     links = []
     for table, where in _tables(top["links"], "links"):
         values = read_fields(table, where, LINK)
+        _check_source(table, where)
+        values["folders"] = tuple(values["folders"].items())
         values["physics"] = Physics(**read_fields(values["physics"], f"{where}.physics", PHYSICS))
         values["protocol"] = Protocol(**read_fields(values["protocol"], f"{where}.protocol", PROTOCOL))
         links.append(Link(**values))
-    return Topology(top["name"], sites, tuple(links), connections)
+    return Topology(top["name"], sites, tuple(links), connections, top.get("doors", DOORS))
+
+
+def _check_source(table: dict, where: str) -> None:
+    """A key that would have no effect is an error: somebody believes it has one."""
+    others = ("physics", "protocol") if table.get("source") == "directory" else ("delete_after_reading", "folders")
+    for name in others:
+        if name in table:
+            source = table.get("source", "bb84")
+            raise TopologyError(f"table {where}, key {name}: has no effect where source is {source}: remove it")
 
 
 def _connection(table: dict, where: str) -> Connection:
@@ -223,6 +258,10 @@ def _check_references(topology: Topology) -> None:
             _check_known(f"{where} {end}", name, sites, "site")
         if link.alice == link.bob:
             raise TopologyError(f"{where} bob: expected another site than alice, got {link.bob!r}")
+        for site, _ in link.folders:
+            _check_known(f"{where} folders", site, [link.alice, link.bob], "site of the link")
+        # Two KMEs that read one folder would always agree, and prove nothing.
+        _check_unique(f"{where} folders", [folder for _, folder in link.folders])
     pairs = [" and ".join(sorted((link.alice, link.bob))) for link in topology.links]
     _check_unique("table links, the pair alice and bob", pairs)
     for number, connection in enumerate(topology.connections, 1):

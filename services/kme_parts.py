@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import quote
 
 from kme.entity import Entity
-from kme.model import Connection, KmeSettings, Link
+from kme.model import Connection, KeyFolder, KmeSettings, Link
 from mutual_tls.client import Peer
 from mutual_tls.identity import Identity
+from qkd_lab import topology as file
 from qkd_lab.topology import Topology
 
 from .settings import DATABASE_FOLDER, Settings
@@ -15,9 +17,20 @@ from .settings import DATABASE_FOLDER, Settings
 KME_TIMEOUT_S = 10.0
 
 
-def kme_settings(topology: Topology, site: str) -> KmeSettings:
-    links = [Link(one.name, f"kme-{one.bob if site == one.alice else one.alice}") for one in topology.links_of(site)]
-    return KmeSettings(kme_id=f"kme-{site}", site=site, qkde_id=f"qkde-{site}", links=tuple(links))
+def kme_settings(topology: Topology, site: str, keys: Path) -> KmeSettings:
+    """`keys` is the lab's own place for the folders of links that have one."""
+
+    def link(one: file.Link) -> Link:
+        folder = None if one.is_quantum else KeyFolder(one.folder_at(site, keys), one.delete_after_reading)
+        return Link(one.name, f"kme-{one.bob if site == one.alice else one.alice}", folder)
+
+    return KmeSettings(
+        kme_id=f"kme-{site}",
+        site=site,
+        qkde_id=f"qkde-{site}",
+        links=tuple(link(one) for one in topology.links_of(site)),
+        doors=frozenset(topology.doors),
+    )
 
 
 def connections_of(topology: Topology, kme_id: str) -> list[Connection]:
@@ -42,7 +55,7 @@ def connections_of(topology: Topology, kme_id: str) -> list[Connection]:
 
 
 def entity(settings: Settings, site: str, database_size: int) -> Entity:
-    described = kme_settings(settings.topology, site)
+    described = kme_settings(settings.topology, site, settings.keys)
     redis, postgres = settings.address(f"redis-{site}", "redis"), settings.address(f"postgres-{site}", "sql")
     passwords = {name: quote(settings.secret(f"{name}.password"), safe="") for name in ("redis", "postgres")}
     return Entity(

@@ -29,7 +29,8 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """`process` is the process's name in the address book, for example `kme-a-scheduler`."""
+    """`process` is the process's name in the address book, for example `kme-a-scheduler`. Key files of a link without
+    a folder of its own arrive at `keys/<link>/<site>`."""
 
     process: str
     topology_file: Path
@@ -40,6 +41,7 @@ class Settings:
     more_hosts: tuple[str, ...]
     log_level: str
     worker_count: int
+    keys: Path
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -55,7 +57,8 @@ class Settings:
             raise SettingsError("\n".join(problems))
         process, *paths = (environ[name] for name in wanted)
         more_hosts = tuple(environ.get("QKD_ALSO_AT", "").split())
-        return cls(process, *map(Path, paths), more_hosts, level, int(workers))
+        keys = Path(environ.get("QKD_KEYS") or Path(environ["QKD_STATE"]) / "keys")
+        return cls(process, *map(Path, paths), more_hosts, level, int(workers), keys)
 
     @cached_property
     def topology(self) -> Topology:

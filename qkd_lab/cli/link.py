@@ -23,7 +23,7 @@ def link() -> None:
 def show(name: str | None) -> None:
     """Show one link, or all."""
     operator = Operator(LabFolder.here())
-    for known in [_known(operator, name)] if name else [link.name for link in operator.topology.links]:
+    for known in [_known(operator, name)] if name else [link.name for link in operator.topology.quantum_links]:
         _print(operator.call(f"qlink-{known}", "GET", "/v1/physics"))
 
 
@@ -69,6 +69,8 @@ def _known(operator: Operator, name: str) -> str:
     known = [link.name for link in operator.topology.links]
     if name not in known:
         raise LabError(f"no link {name!r} in this lab: it has {', '.join(known) or 'none'}")
+    if not operator.topology.link(name).is_quantum:
+        raise LabError(f"link {name} is fed with key files: it has no physics and no pre-shared key")
     return name
 
 
