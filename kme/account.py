@@ -1,7 +1,9 @@
 """Where every secret bit of a site is (design, invariant 7): what came in is what is there, was delivered, or is gone.
 
-Each Redis script moves bits from one entry to another in the step in which it moves them in fact, so that the entries
-add up at every moment. `reserved` is the part of the remainder that Postgres has recorded as cut and is on its way.
+Every copy of a key counts, so that each is accounted for by itself, whatever becomes of the others. The first copy at
+a site is made of bits that came in; further ones, where several SAEs of the site get the same key, are `copied`. Each
+Redis script moves bits from one entry to another in the step in which it moves them in fact, so that the entries add up
+at every moment. `reserved` is the part of the remainder that Postgres has recorded as cut and is on its way.
 """
 
 from __future__ import annotations
@@ -16,9 +18,10 @@ from kme.keystore import KeyStore
 
 @dataclass(frozen=True)
 class Account:
-    """In bits, since the site's Redis was empty. A key counts at its master's site and again at its slave's."""
+    """In bits, since the site's Redis was empty. `received` and `copied` are what came in, the others where it is."""
 
     received: int
+    copied: int
     remainder: int
     reserved: int
     stored: int
@@ -29,10 +32,10 @@ class Account:
     @property
     def balanced(self) -> bool:
         spent = self.delivered + self.burned + self.destroyed
-        return self.received == self.remainder + self.reserved + self.stored + spent
+        return self.received + self.copied == self.remainder + self.reserved + self.stored + spent
 
     def as_json(self) -> dict[str, int | bool]:
-        entries = ("received", "remainder", "reserved", "stored", "delivered", "burned", "destroyed")
+        entries = ("received", "copied", "remainder", "reserved", "stored", "delivered", "burned", "destroyed")
         return {f"{name}_bits": getattr(self, name) for name in entries} | {"balanced": self.balanced}
 
 

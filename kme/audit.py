@@ -45,7 +45,7 @@ def readable(fields: dict[bytes, bytes]) -> dict[str, Any]:
             detail[name] = [str(UUID(bytes=value[i : i + 16])) for i in range(0, len(value), 16)]
         elif name in _UUIDS:
             detail[name] = str(UUID(bytes=value)) if len(value) == 16 else value.decode()
-        elif name in ("bits", "key_count"):
+        elif name in ("bits", "key_count", "copy_count"):
             detail[name] = int(value)
         else:
             detail[name] = value.decode()

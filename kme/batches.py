@@ -20,6 +20,7 @@ from kme.errors import Conflict, NotHere, Unavailable
 from kme.etsi014 import connection_json
 from kme.model import (
     CONFIRMATION_BITS,
+    MAX_ADDITIONAL_SLAVES,
     MAX_KEY_SIZE_BITS,
     MIN_KEY_SIZE_BITS,
     Batch,
@@ -28,8 +29,10 @@ from kme.model import (
     Connection,
     KmeSettings,
     Link,
+    connection_id_of,
 )
 from kme.peer_wire import batch_json
+from kme.recipients import Recipients, recipients_of
 from mutual_tls.client import Peer, PeerError, Refused
 
 log = logging.getLogger(__name__)
@@ -39,8 +42,17 @@ class BatchRefused(Unavailable):
     """The peer refused a batch for good, and its bits are burned. Another may succeed, once the cause is gone."""
 
 
-def lay(block: Block, connection: Connection, size_bits: int, count: int, new_id: Callable[[], UUID] = uuid4) -> Batch:
+def lay(
+    block: Block,
+    connection: Connection,
+    size_bits: int,
+    count: int,
+    recipients: Recipients | None = None,
+    request_id: UUID | None = None,
+    new_id: Callable[[], UUID] = uuid4,
+) -> Batch:
     """A batch at the block's cursor: as many keys as asked for, or as there is room for. Key ids are random UUID4."""
+    recipients = recipients or recipients_of(connection)
     count = min(count, block.uncut_bits // size_bits)
     return Batch(
         batch_id=new_id(),
@@ -48,21 +60,33 @@ def lay(block: Block, connection: Connection, size_bits: int, count: int, new_id
         offset_bits=block.cursor_bits,
         key_size_bits=size_bits,
         connection_id=connection.connection_id,
+        master_sae_id=connection.master_sae_id,
+        slave_sae_id=connection.slave_sae_id,
         key_ids=tuple(new_id() for _ in range(count)),
-        recipients=(connection.slave_sae_id,),
+        recipients=recipients.at_peer,
+        own_recipients=recipients.here,
+        request_id=request_id,
     )
 
 
-def refusal(batch: Batch, block: Block, connection: Connection, sender_kme_id: str) -> str | None:
-    """Why the peer refuses a batch for good, as far as records tell; overlaps and known key ids are seen by cut.lua."""
+def refusal(batch: Batch, block: Block, connection: Connection | None, sender_kme_id: str) -> str | None:
+    """Why the peer refuses a batch for good, as far as records tell; overlaps and known key ids are seen by cut.lua.
+
+    `connection` is None where both its SAEs are the sender's; then all there is to do here is to destroy the bits, or
+    to store copies for additional slaves.
+    """
     if block.owner_kme_id != sender_kme_id:
         return f"block {block.block_id} is not {sender_kme_id}'s"
     if block.state != "confirmed":
         return f"block {block.block_id} is {block.state}, not confirmed"
-    if connection.source_kme_id != sender_kme_id:
+    if batch.connection_id != connection_id_of(batch.master_sae_id, batch.slave_sae_id):
+        return f"connection {batch.connection_id} is not that of the two SAEs"
+    if connection is not None and connection.source_kme_id != sender_kme_id:
         return f"connection {connection.connection_id} does not start at {sender_kme_id}"
-    if batch.recipients != (connection.slave_sae_id,):
-        return f"the recipients are not those of connection {connection.connection_id}"
+    if connection is not None and connection.slave_sae_id not in batch.recipients:
+        return f"the recipients lack the slave of connection {connection.connection_id}"
+    if len(set(batch.recipients)) != len(batch.recipients) or len(batch.recipients) > MAX_ADDITIONAL_SLAVES + 1:
+        return f"the recipients are not up to {MAX_ADDITIONAL_SLAVES + 1} SAEs, each once"
     size = batch.key_size_bits
     if size % 8 or not MIN_KEY_SIZE_BITS <= size <= MAX_KEY_SIZE_BITS:
         return f"key_size_bits {size} is not a multiple of 8 in {MIN_KEY_SIZE_BITS}..{MAX_KEY_SIZE_BITS}"
@@ -82,8 +106,19 @@ class BatchOwner:
         self._cutter = cutter
         self._catalogue = catalogue
 
-    def fill(self, connection: Connection, link: Link, peer: Peer, size_bits: int, count: int) -> int:
+    def fill(
+        self,
+        connection: Connection,
+        link: Link,
+        peer: Peer,
+        size_bits: int,
+        count: int,
+        recipients: Recipients | None = None,
+        request_id: UUID | None = None,
+    ) -> int:
         """Puts up to `count` new keys into the connection's pool of that size; how many, once they are deliverable.
+
+        With `recipients` beside the slave, into the pool of one request; its batches stay unsettled (kme/on_demand.py).
 
         Fewer where the blocks have no more bits. Raises PeerError where the peer gives no answer, Unavailable where a
         store does not or the peer refuses; what was recorded by then is redriven or burned.
@@ -95,7 +130,7 @@ class BatchOwner:
                 self._settings.kme_id,
                 link.name,
                 size_bits,
-                lambda block, wanted=wanted: lay(block, connection, size_bits, wanted),
+                lambda block, wanted=wanted: lay(block, connection, size_bits, wanted, recipients, request_id),
             )
             if batch is None:
                 break
@@ -119,7 +154,8 @@ class BatchOwner:
         outcome = self._cutter.to_pool(batch)
         if outcome not in ("done", "again"):
             return self._give_up(batch, f"it could not be cut here: {outcome}")
-        self._records.settle(batch.batch_id, "committed")
+        if batch.request_id is None:
+            self._records.settle(batch.batch_id, "committed")
         return "committed"
 
     def redrive(self, link: Link, peer: Peer) -> None:
@@ -162,24 +198,32 @@ class BatchPeer:
         self._catalogue = catalogue
 
     def commit(self, sender_kme_id: str, batch: Batch) -> None:
-        """Makes the keys deliverable to the slave. Raises NotHere until the connection is told, Conflict for good."""
+        """Makes the keys deliverable to the recipients. Raises NotHere until the connection is told, else Conflict."""
         connection = self._catalogue.by_id(batch.connection_id)
-        if connection is None:
+        if connection is None and batch.slave_sae_id in batch.recipients:
             raise NotHere(f"connection {batch.connection_id} is not known at {self._settings.kme_id}")
         block = self._records.block(batch.block_id)
         if block is None:
             raise Conflict(f"block {batch.block_id} never was at {self._settings.kme_id}")
-        reason = refusal(batch, block, connection, sender_kme_id)
+        reason = refusal(batch, block, connection, sender_kme_id) or self._strange(batch)
         if reason is None:
-            outcome = self._cutter.to_slave(batch)
+            outcome = self._cutter.to_recipients(batch)
             reason = None if outcome in ("done", "again") else _REASONS[outcome]
         if reason is not None:
             raise Conflict(f"batch {batch.batch_id}: {reason}")
+
+    def _strange(self, batch: Batch) -> str | None:
+        """Why the SAEs of a batch are not as it says: recipients have to be of this KME, its master of the sender's."""
+        if self._catalogue.is_own(batch.master_sae_id):
+            return f"master SAE {batch.master_sae_id} is at {self._settings.kme_id}"
+        strangers = [one for one in batch.recipients if not self._catalogue.is_own(one)]
+        return f"recipients: {', '.join(strangers)} is not registered at {self._settings.kme_id}" if strangers else None
 
 
 _REASONS = {
     "differs": "another batch has this id",
     "gone": "the bits of its block are lost",
+    "void": "it was voided",
     "overlap": "its range was cut before",
     "known_key": "one of its key ids is in use",
 }

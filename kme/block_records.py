@@ -1,7 +1,9 @@
 """What a KME knows about blocks and what was cut from them, in Postgres: all but the bits.
 
 A block goes `arriving → received → confirmed → closing → closed`; one that is given up before it is confirmed goes from
-`received` straight to `closing`. A batch goes from `recorded` to `committed` or `refused`, and stays there.
+`received` straight to `closing`. A batch goes from `recorded` to `committed` or `refused`, and stays there; one that
+was cut for one request may also go to `voiding`, and from there to `voided`, or `committed` where it was delivered.
+Batches of single requests: `kme.request_records`.
 """
 
 from __future__ import annotations
@@ -17,7 +19,11 @@ from kme.errors import Unavailable
 from kme.model import CONFIRMATION_BITS, Batch, Block
 
 _BLOCK = "block_id, link, owner_kme_id, length_bits, state, digest, cursor_bits, owner_tag, peer_tag, origin, binding"
-_BATCH = "batch_id, block_id, offset_bits, key_size_bits, connection_id, key_ids, recipients"
+BATCH_COLUMNS = (
+    "batch_id, block_id, offset_bits, key_size_bits, connection_id, key_ids, recipients, own_recipients, request_id"
+)
+# For reading; `batch` has to be joined with `connection`.
+BATCH_FIELDS = ", ".join(f"batch.{name}" for name in BATCH_COLUMNS.split(", ")) + ", master_sae_id, slave_sae_id"
 
 
 class BlockRecords:
@@ -107,7 +113,7 @@ class BlockRecords:
             sql.execute(
                 "UPDATE block SET state = 'closing' WHERE owner_kme_id = %s AND link = %s AND state = 'confirmed'"
                 " AND length_bits - cursor_bits < %s AND NOT EXISTS (SELECT 1 FROM batch"
-                " WHERE batch.block_id = block.block_id AND batch.state = 'recorded')",
+                " WHERE batch.block_id = block.block_id AND batch.state IN ('recorded', 'voiding'))",
                 (owner_kme_id, link, smallest_use_bits),
             )
 
@@ -131,7 +137,8 @@ class BlockRecords:
                 return None
             batch = make(_block(row))
             sql.execute(
-                f"INSERT INTO batch ({_BATCH}, state) VALUES (%s, %s, %s, %s, %s, %s::uuid[], %s, 'recorded')",
+                f"INSERT INTO batch ({BATCH_COLUMNS}, state)"
+                " VALUES (%s, %s, %s, %s, %s, %s::uuid[], %s, %s, %s, 'recorded')",
                 (
                     batch.batch_id,
                     batch.block_id,
@@ -140,12 +147,25 @@ class BlockRecords:
                     batch.connection_id,
                     list(batch.key_ids),
                     list(batch.recipients),
+                    list(batch.own_recipients),
+                    batch.request_id,
                 ),
             )
             sql.execute("UPDATE block SET cursor_bits = %s WHERE block_id = %s", (batch.end_bits, batch.block_id))
             return batch
 
+    def uncut_key_count(self, owner_kme_id: str, link: str, key_size_bits: int) -> int:
+        """How many keys of that size the confirmed blocks have room for."""
+        with self._database.transaction() as sql:
+            sql.execute(
+                "SELECT coalesce(sum((length_bits - cursor_bits) / %s), 0)::bigint AS key_count FROM block"
+                " WHERE owner_kme_id = %s AND link = %s AND state = 'confirmed'",
+                (key_size_bits, owner_kme_id, link),
+            )
+            return int(sql.fetchone()["key_count"])
+
     def settle(self, batch_id: UUID, state: str, refusal: str | None = None) -> None:
+        """Where it is not settled yet; a batch that is being voided can't be refused."""
         with self._database.transaction() as sql:
             sql.execute(
                 "UPDATE batch SET state = %s, refusal = %s WHERE batch_id = %s AND state = 'recorded'",
@@ -153,14 +173,24 @@ class BlockRecords:
             )
 
     def unsettled(self, link: str) -> list[Batch]:
-        """Batches of this link whose outcome is not known yet, oldest first."""
+        """Batches for the pools of connections whose outcome is not known yet, oldest first."""
         with self._database.transaction() as sql:
             sql.execute(
-                f"SELECT {', '.join('batch.' + name for name in _BATCH.split(', '))} FROM batch JOIN block"
-                " USING (block_id) WHERE batch.state = 'recorded' AND link = %s ORDER BY batch.recorded_at, batch_id",
+                f"SELECT {BATCH_FIELDS} FROM batch JOIN block USING (block_id) JOIN connection USING (connection_id)"
+                " WHERE batch.state = 'recorded' AND request_id IS NULL AND link = %s"
+                " ORDER BY batch.recorded_at, batch_id",
                 (link,),
             )
-            return [_batch(row) for row in sql.fetchall()]
+            return [batch_in_row(row) for row in sql.fetchall()]
+
+    def pending_key_counts(self) -> dict[tuple[UUID, int], int]:
+        """How many keys of which size are on their way to which connection's pool, over all links."""
+        with self._database.transaction() as sql:
+            sql.execute(
+                "SELECT connection_id, key_size_bits, sum(cardinality(key_ids))::bigint AS key_count FROM batch"
+                " WHERE state = 'recorded' AND request_id IS NULL GROUP BY connection_id, key_size_bits"
+            )
+            return {(row["connection_id"], row["key_size_bits"]): int(row["key_count"]) for row in sql.fetchall()}
 
     def open_blocks(self, link: str) -> list[Block]:
         """Whoever owns them, sorted by owner and state."""
@@ -172,11 +202,11 @@ class BlockRecords:
             return [_block(row) for row in sql.fetchall()]
 
     def reserved_bits(self) -> int:
-        """Bits recorded as cut whose batch is not settled."""
+        """Bits recorded as cut for pools of connections, whose batch is not settled."""
         with self._database.transaction() as sql:
             sql.execute(
                 "SELECT coalesce(sum(cardinality(key_ids)::bigint * key_size_bits), 0)::bigint AS bits FROM batch"
-                " WHERE state = 'recorded'"
+                " WHERE state = 'recorded' AND request_id IS NULL"
             )
             return int(sql.fetchone()["bits"])
 
@@ -190,5 +220,5 @@ def _block(row: Mapping[str, Any]) -> Block:
     return Block(**{k: bytes(v) if k in octets and v is not None else v for k, v in row.items()})
 
 
-def _batch(row: Mapping[str, Any]) -> Batch:
-    return Batch(**{**row, "key_ids": tuple(row["key_ids"]), "recipients": tuple(row["recipients"])})
+def batch_in_row(row: Mapping[str, Any]) -> Batch:
+    return Batch(**{name: tuple(value) if isinstance(value, list) else value for name, value in row.items()})

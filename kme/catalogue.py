@@ -22,12 +22,17 @@ class Catalogue:
 
     def admit(self, sae_id: str) -> None:
         """Raises NotEntitled for an SAE that is not registered at this KME."""
-        if sae_id in self._saes:
-            return
-        if not self._records.has_sae(sae_id):
+        if not self.is_own(sae_id):
             raise NotEntitled(f"SAE {sae_id} is not registered at this KME")
+
+    def is_own(self, sae_id: str) -> bool:
+        if sae_id in self._saes:
+            return True
+        if not self._records.has_sae(sae_id):
+            return False
         with self._lock:
             self._saes.add(sae_id)
+        return True
 
     def between(self, master_sae_id: str, slave_sae_id: str) -> Connection:
         """Raises BadRequest where the two are not connected."""
@@ -45,11 +50,6 @@ class Catalogue:
         if connection_id not in self._connections:
             self._remember(self._records.connections())
         return self._connections.get(connection_id)
-
-    def with_slave(self, slave_sae_id: str) -> list[UUID]:
-        """The connections known in this process whose slave this SAE is."""
-        with self._lock:
-            return [one.connection_id for one in self._connections.values() if one.slave_sae_id == slave_sae_id]
 
     def refresh(self) -> list[Connection]:
         connections = self._records.connections()

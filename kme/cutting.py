@@ -1,4 +1,4 @@
-"""Cutting a range out of a stored block: for a pool, for a slave, or to burn it."""
+"""Cutting a range out of a stored block: for a pool, for recipients of this site, or for nobody."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from kme.errors import Unavailable
-from kme.keystore import Cut, KeyStore
+from kme.keystore import Cut, KeyStore, entitlement
 from kme.keywrap import KeyWrap, block_context, key_context
 from kme.model import CONFIRMATION_BITS, Batch
 
@@ -32,15 +32,32 @@ class Cutter:
 
     def to_pool(self, batch: Batch) -> str:
         """The owner's side of a batch: its keys become deliverable to the master. Outcomes: db/lua/cut.lua."""
-        return self._cut(_cut_of(batch, "pool"), batch.key_ids)
+        return self._cut(_own_cut(batch), batch.key_ids)
 
-    def to_slave(self, batch: Batch) -> str:
-        """The peer's side of a batch: its keys become deliverable to the slave."""
-        return self._cut(_cut_of(batch, "slave"), batch.key_ids)
+    def to_recipients(self, batch: Batch) -> str:
+        """The peer's side: its keys become deliverable to the recipients here. Without any, its bits are destroyed."""
+        return self._cut(_peer_cut(batch), batch.key_ids if batch.recipients else ())
 
     def burn(self, batch: Batch) -> str:
         """A batch that was refused: its bits are never used."""
-        return self._cut(_cut_of(batch, "burned"), ())
+        return self._cut(replace(_own_cut(batch), entry="burned"), ())
+
+    def take_back(self, batch: Batch) -> str:
+        """The owner's side of a voided batch: `voided`, or `delivered` where its master was faster."""
+        return self._void(_own_cut(batch), batch.key_ids)
+
+    def forget(self, batch: Batch) -> str:
+        """The peer's side of it."""
+        return self._void(_peer_cut(batch), batch.key_ids)
+
+    def _void(self, cut: Cut, key_ids: tuple[UUID, ...]) -> str:
+        for _ in range(_ATTEMPTS):
+            outcome = self._keystore.void(cut, key_ids)
+            if outcome == "open":  # it was not cut yet, and now it never will be
+                outcome = self._cut(replace(cut, entry="burned"), ())
+            if outcome != "filled":  # by another process, between the two steps
+                return outcome if outcome in ("delivered", "differs") else "voided"
+        raise Unavailable("the batch is being filled and voided by too many at once, try again")
 
     def _cut(self, cut: Cut, key_ids: tuple[UUID, ...]) -> str:
         for _ in range(_ATTEMPTS):
@@ -62,21 +79,33 @@ class Cutter:
         raise Unavailable("the block is being cut by too many at once, try again")
 
 
-def _cut_of(batch: Batch, use: str) -> Cut:
+def _own_cut(batch: Batch) -> Cut:
+    pool_id = batch.request_id or batch.connection_id
+    return replace(_cut_of(batch), pool_id=pool_id, recipients=batch.own_recipients)
+
+
+def _peer_cut(batch: Batch) -> Cut:
+    entry = "stored" if batch.recipients else "destroyed"
+    return replace(_cut_of(batch), entry=entry, recipients=batch.recipients)
+
+
+def _cut_of(batch: Batch) -> Cut:
     return Cut(
         cut_id=batch.batch_id.bytes,
         block_id=batch.block_id,
         digest=digest_of(batch),
         first_bit=batch.offset_bits,
         end_bit=batch.end_bits,
-        use=use,
+        entry="stored",
         connection_id=batch.connection_id,
         key_size_bits=batch.key_size_bits,
+        entitlement=entitlement(batch.connection_id, batch.master_sae_id, (*batch.recipients, *batch.own_recipients)),
     )
 
 
 def digest_of(batch: Batch) -> bytes:
     """Tells whether a batch is the same again."""
     key_ids = [str(key_id) for key_id in batch.key_ids]
-    content = [str(batch.connection_id), batch.key_size_bits, batch.offset_bits, key_ids, list(batch.recipients)]
+    recipients = [list(batch.recipients), list(batch.own_recipients)]
+    content = [str(batch.connection_id), batch.key_size_bits, batch.offset_bits, key_ids, *recipients]
     return hashlib.sha256(json.dumps(content).encode()).digest()

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
-from kme.batches import BatchOwner
 from kme.catalogue import Catalogue
-from kme.errors import BadRequest, NotEntitled, TooFewKeys, Unavailable
+from kme.errors import BadRequest, NotEntitled, TooFewKeys
 from kme.etsi014 import KEYS_NOT_FOUND, MANDATORY_UNSUPPORTED, SIZE_NOT_IN_BYTES
-from kme.keystore import KeyStore
+from kme.keystore import KeyStore, NotFetched
 from kme.keywrap import KeyWrap, key_context
 from kme.model import MAX_KEY_SIZE_BITS, MIN_KEY_SIZE_BITS, Connection, Key, KeyRequest, KmeSettings, PoolStatus
-from mutual_tls.client import Peer, PeerError
-
-log = logging.getLogger(__name__)
+from kme.on_demand import OnDemand
+from kme.recipients import check_additional
 
 
 class Delivery:
@@ -26,16 +22,13 @@ class Delivery:
         catalogue: Catalogue,
         keystore: KeyStore,
         keywrap: KeyWrap,
-        batches: BatchOwner,
-        peers: Mapping[str, Peer],
+        on_demand: OnDemand,
     ) -> None:
         self._settings = settings
         self._catalogue = catalogue
         self._keystore = keystore
         self._keywrap = keywrap
-        self._batches = batches
-        self._peers = peers
-        self._on_demand = threading.BoundedSemaphore(settings.on_demand_limit)
+        self._on_demand = on_demand
 
     def status(self, caller: str, slave_sae_id: str) -> PoolStatus:
         connection = self._as_master(caller, slave_sae_id)
@@ -51,26 +44,36 @@ class Delivery:
         self._catalogue.admit(caller)
         connection = self._as_master(caller, slave_sae_id)
         size_bits = check_request(request, connection)
+        if request.additional_slave_sae_ids:
+            additional = request.additional_slave_sae_ids
+            return self._unwrapped(
+                connection, self._on_demand.deliver(connection, additional, size_bits, request.number)
+            )
         found = self._take(connection, size_bits, request.number)
         if isinstance(found, int) and size_bits != connection.key_size_bits:
-            self._fill_on_demand(connection, size_bits, request.number - found)
+            self._on_demand.fill_pool(connection, size_bits, request.number - found)
             found = self._take(connection, size_bits, request.number)
         if isinstance(found, int):
             raise TooFewKeys(request.number, found)
         return self._unwrapped(connection, found)
 
     def dec_keys(self, caller: str, master_sae_id: str, key_ids: Sequence[UUID]) -> list[Key]:
-        """Gives the slave the keys it names, in that order, each for the only time; or raises and consumes none."""
+        """Gives a recipient the keys it names, in that order, each for the only time; or raises and consumes none.
+
+        What entitles it is that the keys were made for it. A connection with the master it needs only to be told more
+        than that there is none: an additional slave may have no connection at all.
+        """
         self._catalogue.admit(caller)
-        connection = self._catalogue.between(master_sae_id, caller)
-        if connection.target_kme_id != self._settings.kme_id:
-            raise BadRequest(f"keys for slave SAE {caller} are delivered by {connection.target_kme_id}")
-        outcome, wrapped = self._fetch(connection, key_ids, caller)
-        if outcome == "not_entitled":
-            raise NotEntitled("one or more keys specified are not for this SAE")
-        if outcome == "not_found":
+        found = self._keystore.fetch_keys(master_sae_id, key_ids, caller)
+        if isinstance(found, NotFetched):
+            if not found.own_count:
+                connection = self._catalogue.between(master_sae_id, caller)
+                if connection.target_kme_id != self._settings.kme_id:
+                    raise BadRequest(f"keys for slave SAE {caller} are delivered by {connection.target_kme_id}")
+            if not found.is_entitled:
+                raise NotEntitled("one or more keys specified are not for this SAE")
             raise BadRequest(KEYS_NOT_FOUND)
-        return self._unwrapped(connection, list(zip(key_ids, wrapped, strict=True)))
+        return [self._unwrap(*one) for one in found]
 
     def _as_master(self, caller: str, slave_sae_id: str) -> Connection:
         self._catalogue.admit(caller)
@@ -82,38 +85,11 @@ class Delivery:
     def _take(self, connection: Connection, size_bits: int, count: int) -> list[tuple[UUID, bytes]] | int:
         return self._keystore.take_keys(connection.connection_id, size_bits, count, connection.master_sae_id)
 
-    def _fetch(self, connection: Connection, key_ids: Sequence[UUID], caller: str) -> tuple[str, list[bytes]]:
-        connection_id = connection.connection_id
-        answer = self._keystore.fetch_keys(connection_id, key_ids, caller, self._catalogue.with_slave(caller))
-        if answer[0] == "not_entitled":
-            # Perhaps by a connection that another process has registered since this one looked.
-            self._catalogue.refresh()
-            answer = self._keystore.fetch_keys(connection_id, key_ids, caller, self._catalogue.with_slave(caller))
-        return answer
-
     def _unwrapped(self, connection: Connection, wrapped: list[tuple[UUID, bytes]]) -> list[Key]:
-        connection_id = connection.connection_id
-        return [Key(key_id, self._keywrap.unwrap(key, key_context(key_id, connection_id))) for key_id, key in wrapped]
+        return [self._unwrap(key_id, connection.connection_id, key) for key_id, key in wrapped]
 
-    def _fill_on_demand(self, connection: Connection, size_bits: int, count: int) -> None:
-        """Cuts keys of another size than the connection's own from the link's reserve, as many as it has.
-
-        They go to a pool of that size: what was cut and not taken, since the reserve was too small or the caller has
-        gone, is there for the next request.
-        """
-        link = self._settings.link_to(connection.target_kme_id)
-        peer = self._peers.get(connection.target_kme_id)
-        if link is None or peer is None:
-            raise Unavailable(f"there is no link from {self._settings.kme_id} to {connection.target_kme_id}")
-        # Without a limit, the workers of two KMEs could all wait for each other.
-        if not self._on_demand.acquire(timeout=1.0):
-            raise Unavailable("too many requests for keys of other sizes at once, try again")
-        try:
-            self._batches.fill(connection, link, peer, size_bits, count)
-        except PeerError as error:
-            raise Unavailable(f"no keys of {size_bits} bits can be made now: {error}") from None
-        finally:
-            self._on_demand.release()
+    def _unwrap(self, key_id: UUID, connection_id: UUID, wrapped: bytes) -> Key:
+        return Key(key_id, self._keywrap.unwrap(wrapped, key_context(key_id, connection_id)))
 
 
 def check_request(request: KeyRequest, connection: Connection) -> int:
@@ -127,7 +103,5 @@ def check_request(request: KeyRequest, connection: Connection) -> int:
         raise BadRequest(SIZE_NOT_IN_BYTES)
     if not MIN_KEY_SIZE_BITS <= size_bits <= MAX_KEY_SIZE_BITS:
         raise BadRequest(f"size: expected {MIN_KEY_SIZE_BITS}..{MAX_KEY_SIZE_BITS}, got {size_bits}")
-    # Whatever the connection says: without multicast the keys would reach fewer SAEs than the caller believes.
-    if request.additional_slave_sae_ids:
-        raise BadRequest(f"additional_slave_SAE_IDs: expected at most 0, got {len(request.additional_slave_sae_ids)}")
+    check_additional(connection, request.additional_slave_sae_ids)
     return size_bits

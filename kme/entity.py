@@ -18,6 +18,7 @@ from kme.confirmation import Confirmation
 from kme.cutting import Cutter
 from kme.database import Database
 from kme.delivery import Delivery
+from kme.directory import Directory
 from kme.directory_source import DirectorySource, NothingToOrder, SparingConfirmation
 from kme.entropy import ByteCounts
 from kme.intake import Intake
@@ -27,10 +28,13 @@ from kme.keywrap import KeyWrap
 from kme.link_keeper import LinkKeeper
 from kme.migrations import migrate
 from kme.model import Connection, KmeSettings, Link
+from kme.on_demand import OnDemand
 from kme.records import Records
 from kme.registration import Registration
+from kme.request_records import RequestRecords
 from kme.rounds import RoundReports, Rounds, in_thread
 from kme.scheduler import Scheduler
+from kme.voiding import Voiding, VoidingPeer
 from mutual_tls.client import Peer
 
 
@@ -72,8 +76,22 @@ class Entity:
         self.closure = Closure(settings, self.block_records, self.keystore)
         self.batch_owner = BatchOwner(settings, self.block_records, self.cutter, self.catalogue)
         self.batch_peer = BatchPeer(settings, self.block_records, self.cutter, self.catalogue)
+        self.request_records = RequestRecords(self.database)
+        self.voiding = Voiding(self.request_records, self.cutter)
+        self.voiding_peer = VoidingPeer(self.block_records, self.cutter)
         self.registration = Registration(settings, self.records, peers)
-        self.delivery = Delivery(settings, self.catalogue, self.keystore, self.keywrap, self.batch_owner, peers)
+        self.directory = Directory(settings.kme_id, self.records, peers)
+        self.on_demand = OnDemand(
+            settings,
+            self.block_records,
+            self.request_records,
+            self.keystore,
+            self.batch_owner,
+            self.voiding,
+            self.directory,
+            peers,
+        )
+        self.delivery = Delivery(settings, self.catalogue, self.keystore, self.keywrap, self.on_demand)
 
     def prepare(self, saes: Iterable[str] = (), connections: Iterable[Connection] = ()) -> None:
         """Migrates the database, claims the key store, and registers what the topology lists. Safe to repeat, and by
@@ -122,6 +140,8 @@ class Entity:
                 self.catalogue,
                 confirmation,
                 self.batch_owner,
+                self.request_records,
+                self.voiding,
                 self.closure,
                 rounds,
                 clock,

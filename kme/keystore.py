@@ -2,15 +2,18 @@
 
 Layout, with 16-byte binary UUIDs inside values:
 `block:{id}` hash bits, version, uncut_bits · `cuts:{id}` hash of a block's cuts: id → range and digest ·
-`pool:{connection}:{size}` list of key id | wrapped key, at the master's KME · `keys:{connection}` hash key id → wrapped
-key, at the slave's · `entitlement` hash key id → connection, kept after delivery · `blocks` set of all block ids ever
-seen · `account` hash · `byte_counts` hash counts (wrapped), version · `audit` stream · `kek` fingerprint.
-There is no EXPIRE anywhere: what Redis removes by itself would be missing in the account.
+`pool:{connection or request}:{size}` list of key id | moment | wrapped key, at the master's KME ·
+`copies:{connection}` hash key id | recipient's SAE id → moment | wrapped key, a copy for each recipient of this site ·
+`entitlement` hash key id → connection, recipients and master, kept after delivery (see `entitlement`) ·
+`blocks` set of all block ids ever seen · `account` hash · `byte_counts` hash counts (wrapped), version ·
+`audit` stream · `kek` fingerprint.
+A moment is when the key was stored, 13 digits of milliseconds by the store's own clock: it is only ever compared with
+another of that clock. There is no EXPIRE anywhere: what Redis removes by itself would be missing in the account.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +27,8 @@ from redis.retry import Retry
 from kme.errors import Unavailable
 from kme.model import Block
 
-ACCOUNT_ENTRIES = ("received", "remainder", "stored", "delivered", "burned", "destroyed")
+ACCOUNT_ENTRIES = ("received", "copied", "remainder", "stored", "delivered", "burned", "destroyed")
+_MOMENT_LENGTH = 13
 
 
 @dataclass(frozen=True)
@@ -36,24 +40,46 @@ class StoredBlock:
 
 
 @dataclass(frozen=True)
+class NotFetched:
+    """Nothing changed. `is_entitled`: no key was for others alone, but one or more are not here, or not any more; of
+    `own_count` keys the caller is a recipient."""
+
+    is_entitled: bool
+    own_count: int
+
+
+@dataclass(frozen=True)
 class Cut:
-    """What `cut.lua` does in one step. `use`: `pool`, `slave` or `burned`; `keys`: pairs of key id and wrapped key."""
+    """What `cut.lua` does in one step. `entry` of the account: `stored`, or `burned` or `destroyed` where nobody here
+    gets the keys; `pool_id`: the connection or request whose pool gets a copy; `keys`: pairs of id and wrapped key."""
 
     cut_id: bytes
     block_id: UUID
     digest: bytes
     first_bit: int
     end_bit: int
-    use: str
+    entry: str
     connection_id: UUID | None = None
     key_size_bits: int = 0
+    pool_id: UUID | None = None
+    recipients: Sequence[str] = ()
+    entitlement: bytes = b""
     keys: Sequence[tuple[UUID, bytes]] = field(default=(), repr=False)
+
+
+def entitlement(connection_id: UUID, master_sae_id: str, recipients: Sequence[str]) -> bytes:
+    """Who may fetch a key, as the scripts read it. SAE ids are printable, so neither separator occurs in one."""
+    return "\0".join([str(connection_id), *recipients, f"\n{master_sae_id}"]).encode()
 
 
 class KeyStore:
     """Every method raises Unavailable where Redis does not answer; what it was asked may have taken place then."""
 
-    def __init__(self, url: str, scripts: Path, timeout_s: float = 5.0) -> None:
+    def __init__(
+        self, url: str, scripts: Path, timeout_s: float = 5.0, clock_ms: Callable[[], int] | None = None
+    ) -> None:
+        """`clock_ms` takes the place of the store's own clock, in tests."""
+        self._clock_ms = clock_ms
         # No retry inside the client: a repeated take would lose the keys of the first, silently.
         self._redis = redis.Redis.from_url(
             url,
@@ -63,7 +89,7 @@ class KeyStore:
             socket_connect_timeout=timeout_s,
             retry=Retry(NoBackoff(), 0),
         )
-        names = ("store_block", "cut", "take_keys", "fetch_keys", "close_block")
+        names = ("store_block", "cut", "take_keys", "fetch_keys", "void", "close_block")
         self._scripts = {
             name: self._redis.register_script((scripts / f"{name}.lua").read_text("utf-8")) for name in names
         }
@@ -99,14 +125,20 @@ class KeyStore:
 
     def cut(self, cut: Cut, version: int, rewrapped: bytes) -> str:
         """`done`, `again`, or why nothing changed: see db/lua/cut.lua."""
-        pool = f"pool:{cut.connection_id}:{cut.key_size_bits}"
-        destination = {"pool": pool, "slave": f"keys:{cut.connection_id}", "burned": ""}[cut.use]
-        keys = [f"block:{cut.block_id}", f"cuts:{cut.block_id}", "account", "audit", "entitlement", destination]
-        connection = cut.connection_id.bytes if cut.connection_id else b""
-        args: list[Any] = [cut.cut_id, cut.digest, version, rewrapped, cut.first_bit, cut.end_bit, cut.use, connection]
+        keys = [f"block:{cut.block_id}", f"cuts:{cut.block_id}", "account", "audit", "entitlement", *_stores_of(cut)]
+        args: list[Any] = [cut.cut_id, cut.digest, version, rewrapped, cut.first_bit, cut.end_bit, cut.entry]
+        args += [_octets(cut.connection_id), cut.entitlement, self._now(), int(cut.pool_id is not None)]
+        args += [len(cut.recipients), *cut.recipients]
         for key_id, wrapped in cut.keys:
             args += (key_id.bytes, wrapped)
         return self._run("cut", keys, args).decode()
+
+    def void(self, cut: Cut, key_ids: Sequence[UUID]) -> str:
+        """Takes back what `cut` stored and nobody was given yet: see db/lua/void.lua."""
+        keys = [f"cuts:{cut.block_id}", "account", "audit", *_stores_of(cut)]
+        args: list[Any] = [cut.cut_id, cut.digest, cut.first_bit, cut.end_bit, _octets(cut.connection_id)]
+        args += [int(cut.pool_id is not None), len(cut.recipients), *cut.recipients, *(one.bytes for one in key_ids)]
+        return self._run("void", keys, args).decode()
 
     def close_block(self, block_id: UUID, entry: str) -> int:
         """The number of bits that were left and go to `entry` of the account now; 0 where there is no such block."""
@@ -126,22 +158,36 @@ class KeyStore:
             return int(self._redis.llen(f"pool:{connection_id}:{key_size_bits}"))
 
     def take_keys(
-        self, connection_id: UUID, key_size_bits: int, count: int, master_sae_id: str
+        self,
+        connection_id: UUID,
+        key_size_bits: int,
+        count: int,
+        master_sae_id: str,
+        *,
+        max_age_ms: int | None = None,
+        pool_id: UUID | None = None,
     ) -> list[tuple[UUID, bytes]] | int:
-        """All `count` keys, wrapped, gone from the pool now; or how many there are, where they are too few."""
-        keys = [f"pool:{connection_id}:{key_size_bits}", "account", "audit"]
-        found = self._run("take_keys", keys, [count, key_size_bits, connection_id.bytes, master_sae_id])
-        return found if isinstance(found, int) else [(UUID(bytes=record[:16]), record[16:]) for record in found]
+        """All `count` keys, wrapped, gone from the pool now; or how many there are, where they are too few.
+
+        With `max_age_ms` only keys stored that recently count. `pool_id`: the request with a pool of its own.
+        """
+        keys = [f"pool:{pool_id or connection_id}:{key_size_bits}", "account", "audit"]
+        args = [count, key_size_bits, connection_id.bytes, master_sae_id, self._now()]
+        found = self._run("take_keys", keys, [*args, "" if max_age_ms is None else max_age_ms])
+        if isinstance(found, int):
+            return found
+        return [(UUID(bytes=record[:16]), record[16 + _MOMENT_LENGTH :]) for record in found]
 
     def fetch_keys(
-        self, connection_id: UUID, key_ids: Sequence[UUID], slave_sae_id: str, entitled_to: Sequence[UUID]
-    ) -> tuple[str, list[bytes]]:
-        """`ok` and the wrapped keys in the order asked; or `not_entitled` or `not_found`, and nothing changed."""
-        keys = [f"keys:{connection_id}", "entitlement", "account", "audit"]
-        args: list[Any] = [connection_id.bytes, slave_sae_id, len(entitled_to)]
-        args += [known.bytes for known in entitled_to] + [key_id.bytes for key_id in key_ids]
-        outcome, *wrapped = self._run("fetch_keys", keys, args)
-        return outcome.decode(), wrapped
+        self, master_sae_id: str, key_ids: Sequence[UUID], caller: str
+    ) -> list[tuple[UUID, UUID, bytes]] | NotFetched:
+        """The caller's copies in the order asked, gone from here now: key id, connection id and wrapped key of each."""
+        args: list[Any] = [caller, master_sae_id, *(key_id.bytes for key_id in key_ids)]
+        outcome, *found = self._run("fetch_keys", ["entitlement", "account", "audit"], args)
+        if outcome != b"ok":
+            return NotFetched(outcome == b"not_found", int(found[0]))
+        connections = (UUID(one.decode()) for one in found[::2])
+        return list(zip(key_ids, connections, found[1::2], strict=True))
 
     def account(self) -> dict[str, int]:
         with _answering():
@@ -160,9 +206,21 @@ class KeyStore:
     def close(self) -> None:
         self._redis.close()
 
+    def _now(self) -> int | str:
+        return self._clock_ms() if self._clock_ms else ""
+
     def _run(self, script: str, keys: list[str], args: list[Any]) -> Any:
         with _answering():
             return self._scripts[script](keys=keys, args=args)
+
+
+def _stores_of(cut: Cut) -> tuple[str, str]:
+    pool = f"pool:{cut.pool_id}:{cut.key_size_bits}" if cut.pool_id else ""
+    return pool, f"copies:{cut.connection_id}"
+
+
+def _octets(connection_id: UUID | None) -> bytes:
+    return connection_id.bytes if connection_id else b""
 
 
 @contextmanager

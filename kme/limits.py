@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from kme.errors import BadRequest
 from kme.model import (
+    MAX_ADDITIONAL_SLAVES,
     MAX_KEY_SIZE_BITS,
     MAX_KEYS_PER_REQUEST,
     MAX_POOL_KEY_COUNT,
@@ -41,8 +42,7 @@ def check_connection(connection: Connection) -> Connection:
         )
     _check_range("max_keys_count", connection.max_key_count, 1, MAX_POOL_KEY_COUNT)
     _check_range("max_key_per_request", connection.max_key_per_request, 1, most_per_request)
-    # Multicast is not served yet, so a connection can't promise it.
-    _check_range("max_SAE_ID_count", connection.max_sae_id_count, 0, 0)
+    _check_range("max_SAE_ID_count", connection.max_sae_id_count, 0, MAX_ADDITIONAL_SLAVES)
     return connection
 
 

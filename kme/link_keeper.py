@@ -4,7 +4,6 @@ drop what came here alone."""
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable
 from uuid import UUID
 
@@ -16,8 +15,10 @@ from kme.confirmation import Asking, Mismatch
 from kme.errors import KmeError
 from kme.keystore import KeyStore
 from kme.model import Block, Connection, KmeSettings, Link
-from kme.planning import Ages, BackOff, Need, Watermarks, fair_shares
+from kme.planning import Ages, BackOff, Need, Watermarks, fair_shares, reserve_bits
+from kme.request_records import RequestRecords
 from kme.rounds import Orders
+from kme.voiding import Voiding
 from mutual_tls.client import Peer, PeerError, Refused
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,8 @@ class LinkKeeper:
         catalogue: Catalogue,
         confirmation: Asking,
         batches: BatchOwner,
+        requests: RequestRecords,
+        voiding: Voiding,
         closure: Closure,
         rounds: Orders,
         clock: Callable[[], float],
@@ -52,16 +55,18 @@ class LinkKeeper:
         self._catalogue = catalogue
         self._confirmation = confirmation
         self._batches = batches
+        self._requests = requests
+        self._voiding = voiding
         self._closure = closure
         self._rounds = rounds
         self._clock = clock
         self._watermarks = Watermarks(settings.low_watermark)
         self._refused: dict[UUID, BackOff] = {}
-        self._own_ages, self._peer_ages = Ages(), Ages()
+        self._own_ages, self._peer_ages, self._request_ages = Ages(), Ages(), Ages()
         self._said: dict[str, str] = {}
 
     def step(self) -> None:
-        for task in (self._confirm, self._redrive, self._fill, self._close, self._drop):
+        for task in (self._confirm, self._redrive, self._void, self._fill, self._close, self._drop):
             name = task.__name__.strip("_")
             try:
                 task()
@@ -97,6 +102,15 @@ class LinkKeeper:
     def _redrive(self) -> None:
         self._batches.redrive(self.link, self._peer)
 
+    def _void(self) -> None:
+        """What a request left behind: it ended without its keys, or its process did."""
+        waiting = {one.batch_id: one for one in self._requests.unsettled(self.link.name, "recorded")}
+        for batch_id, age_s in self._request_ages.at(self._clock(), list(waiting)).items():
+            if age_s >= self._settings.request_patience_s and (request_id := waiting[batch_id].request_id):
+                self._requests.start_voiding(request_id)
+        for batch in self._requests.unsettled(self.link.name, "voiding"):
+            self._voiding.void(batch, self._peer)
+
     def _fill(self) -> None:
         connections = self._own_connections()
         needs = self._needs(connections)
@@ -122,17 +136,26 @@ class LinkKeeper:
             self._watermarks.filled(connection)
 
     def _own_connections(self) -> list[Connection]:
-        ends = (self._settings.kme_id, self.link.peer_kme_id)
-        return [one for one in self._catalogue.refresh() if (one.source_kme_id, one.target_kme_id) == ends]
+        """Those whose pools this link fills. Two SAEs of this site have no link of their own: any feeds them."""
+        here = self._settings.kme_id
+        own = [one for one in self._catalogue.refresh() if one.source_kme_id == here]
+        far = [one for one in own if one.target_kme_id == self.link.peer_kme_id]
+        local = [one for one in own if one.is_local]
+        return far + local if local and self._feeds_local(local) else far
+
+    def _feeds_local(self, local: list[Connection]) -> bool:
+        """The first link of the site that has bits left; where none has, the first, which then orders some."""
+        links, size_bits = self._settings.links, max(one.key_size_bits for one in local)
+        rich = (one for one in links if self._records.uncut_key_count(self._settings.kme_id, one.name, size_bits))
+        return next(rich, links[0]) == self.link
 
     def _needs(self, connections: list[Connection]) -> list[Need]:
-        pending: Counter[tuple[UUID, int]] = Counter()
-        for batch in self._records.unsettled(self.link.name):
-            pending[batch.connection_id, batch.key_size_bits] += len(batch.key_ids)
+        pending = self._records.pending_key_counts()
         needs = []
         for one in connections:
             stored_count = self._keystore.stored_key_count(one.connection_id, one.key_size_bits)
-            needs.append(self._watermarks.need(one, stored_count, pending[one.connection_id, one.key_size_bits]))
+            pending_count = pending.get((one.connection_id, one.key_size_bits), 0)
+            needs.append(self._watermarks.need(one, stored_count, pending_count))
         return [need for need in needs if need]
 
     def _order_what_is_short(self, connections: list[Connection], needs: list[Need]) -> int:
@@ -143,7 +166,7 @@ class LinkKeeper:
         largest_bits = max(one.key_size_bits for one in connections)
         coming = self._blocks("arriving") + self._blocks("received")
         confirmed = [one for one in self._blocks("confirmed") if one.uncut_bits >= largest_bits]
-        demand_bits = sum(need.bits for need in needs) + self._settings.reserve_bits
+        demand_bits = sum(need.bits for need in needs) + reserve_bits(connections, self._settings.reserve_bits)
         supply_bits = sum(one.uncut_bits for one in confirmed)
         if supply_bits + sum(one.length_bits for one in coming) < demand_bits:
             self._rounds.order()

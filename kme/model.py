@@ -14,6 +14,7 @@ MIN_KEY_SIZE_BITS = 8
 MAX_KEY_SIZE_BITS = 4096
 MAX_POOL_KEY_COUNT = 100_000
 MAX_KEYS_PER_REQUEST = 1_000
+MAX_ADDITIONAL_SLAVES = 32
 # A block's first bits authenticate its confirmation and are burned by it (docs/protocols.md).
 CONFIRMATION_BITS = 256
 MAX_BLOCK_BITS = 1 << 26
@@ -26,7 +27,7 @@ DOORS = ("quick", "life-cycle", "entropy")
 
 BlockState = Literal["arriving", "received", "confirmed", "closing", "closed"]
 Origin = Literal["bb84", "directory"]
-BatchState = Literal["recorded", "committed", "refused"]
+BatchState = Literal["recorded", "committed", "refused", "voiding", "voided"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +65,18 @@ class KmeSettings:
     on_demand_limit: int = 4  # requests of one worker that may wait for the peer at once, so that others are served
     order_timeout_s: float = 90.0
     unconfirmed_after_s: float = 60.0
+    request_patience_s: float = 30.0  # keys cut for one request that is not heard of for so long are voided
     doors: frozenset[str] = frozenset(DOORS)
     missing_file_after_s: float = 3_600.0  # the same for a link with folders, to which people bring files by hand
 
     def link_to(self, kme_id: str) -> Link | None:
         return next((link for link in self.links if link.peer_kme_id == kme_id), None)
+
+    def links_for(self, connection: Connection) -> list[Link]:
+        """Those whose blocks give its keys. Two SAEs of this site: any link does, since its peer destroys its copy."""
+        if connection.is_local:
+            return list(self.links)
+        return [link for link in self.links if link.peer_kme_id == connection.target_kme_id]
 
     def link_named(self, name: str) -> Link | None:
         return next((link for link in self.links if link.name == name), None)
@@ -90,8 +98,17 @@ class Connection:
 
     @property
     def connection_id(self) -> UUID:
-        # A separator inside an SAE id must not make two pairs alike, hence the length.
-        return uuid5(_CONNECTIONS, f"{len(self.master_sae_id)}|{self.master_sae_id}|{self.slave_sae_id}")
+        return connection_id_of(self.master_sae_id, self.slave_sae_id)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether both SAEs, or the one SAE, live at one KME."""
+        return self.source_kme_id == self.target_kme_id
+
+
+def connection_id_of(master_sae_id: str, slave_sae_id: str) -> UUID:
+    # A separator inside an SAE id must not make two pairs alike, hence the length.
+    return uuid5(_CONNECTIONS, f"{len(master_sae_id)}|{master_sae_id}|{slave_sae_id}")
 
 
 @dataclass(frozen=True)
@@ -117,15 +134,23 @@ class Block:
 
 @dataclass(frozen=True)
 class Batch:
-    """Keys cut side by side from one block for one connection; `key_ids[i]` is at `offset_bits + i * key_size_bits`."""
+    """Keys cut side by side from one block for one connection; `key_ids[i]` is at `offset_bits + i * key_size_bits`.
+
+    `recipients` are at the KME at the block's other end, `own_recipients` at the owner's; each gets a copy. The
+    master's copy goes to the connection's pool, or to a pool of the request `request_id` alone.
+    """
 
     batch_id: UUID
     block_id: UUID
     offset_bits: int
     key_size_bits: int
     connection_id: UUID
+    master_sae_id: str
+    slave_sae_id: str
     key_ids: tuple[UUID, ...]
     recipients: tuple[str, ...]
+    own_recipients: tuple[str, ...] = ()
+    request_id: UUID | None = None
 
     @property
     def end_bits(self) -> int:

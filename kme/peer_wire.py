@@ -17,6 +17,8 @@ def batch_json(batch: Batch) -> dict[str, Any]:
         "offset_bits": batch.offset_bits,
         "key_size_bits": batch.key_size_bits,
         "connection_id": str(batch.connection_id),
+        "master_sae_id": batch.master_sae_id,
+        "slave_sae_id": batch.slave_sae_id,
         "key_ids": [str(key_id) for key_id in batch.key_ids],
         "recipients": list(batch.recipients),
     }
@@ -33,6 +35,8 @@ def batch_in(body: bytes) -> Batch:
         offset_bits=integer(members, "offset_bits", 0, MAX_BLOCK_BITS),
         key_size_bits=integer(members, "key_size_bits", 1, MAX_KEY_SIZE_BITS),
         connection_id=uuid_in(string(members, "connection_id"), "connection_id"),
+        master_sae_id=string(members, "master_sae_id"),
+        slave_sae_id=string(members, "slave_sae_id"),
         key_ids=tuple(uuid_in(one, "key_ids") for one in ids),
         recipients=tuple(strings(members, "recipients")),
     )

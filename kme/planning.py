@@ -61,18 +61,25 @@ def fair_shares(needs: Sequence[Need], supply_bits: int) -> list[int]:
     return shares
 
 
-class Ages:
-    """How long each of a changing set of blocks has been in it, in seconds of a monotonic clock.
+def reserve_bits(connections: Sequence[Connection], least_bits: int) -> int:
+    """What a link keeps uncut for requests that are cut on demand: enough for the largest one to additional slaves,
+    which is delivered whole or not at all."""
+    whole = (one.max_key_per_request * one.key_size_bits for one in connections if one.max_sae_id_count)
+    return max(least_bits, max(whole, default=0))
 
-    It begins when this process first sees a block: after a restart the others get their time to come back, too.
+
+class Ages:
+    """How long each of a changing set of things has been in it, in seconds of a monotonic clock.
+
+    It begins when this process first sees one: after a restart the others get their time to come back, too.
     """
 
     def __init__(self) -> None:
         self._first_seen_s: dict[UUID, float] = {}
 
-    def at(self, now_s: float, block_ids: Sequence[UUID]) -> dict[UUID, float]:
+    def at(self, now_s: float, ids: Sequence[UUID]) -> dict[UUID, float]:
         """The age of each; those that are not in the set any more are forgotten."""
-        self._first_seen_s = {one: self._first_seen_s.get(one, now_s) for one in block_ids}
+        self._first_seen_s = {one: self._first_seen_s.get(one, now_s) for one in ids}
         return {one: now_s - first_s for one, first_s in self._first_seen_s.items()}
 
 

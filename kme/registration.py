@@ -25,8 +25,12 @@ class Registration:
         self._refuse_elsewhere(sae_id, self._settings.kme_id)
         return self._records.add_sae(sae_id)
 
+    def has_sae(self, sae_id: str) -> bool:
+        """Whether it is registered at this KME."""
+        return self._records.has_sae(sae_id)
+
     def connect(self, connection: Connection) -> bool:
-        """Registers a connection at both KMEs, the other first; whether it is new.
+        """Registers a connection at both KMEs, the other first, or here alone if both SAEs are here; whether it is new.
 
         Raises BadRequest, Conflict with what is known at either KME, or Unavailable; then it is not known here. Where
         the other KME has heard of it all the same, registering it again completes it.
@@ -36,6 +40,8 @@ class Registration:
         if known is not None:
             refuse_contradiction(known, connection)
             return False
+        if connection.is_local:
+            return self._records.add_connection(connection)
         try:
             self._peers[other_kme_id].request(
                 "PUT", f"/v1/connections/{connection.connection_id}", json=connection_json(connection)
@@ -81,8 +87,9 @@ class Registration:
             raise BadRequest(
                 f"source_KME_ID, target_KME_ID: expected one of them to be {here}, got {ends[0]}, {ends[1]}"
             )
-        if ends[0] == ends[1]:
-            raise BadRequest(f"target_KME_ID: expected another KME than {here}; SAEs of one KME can't be connected yet")
+        if connection.is_local:
+            self._check_local(connection)
+            return here
         is_source = here == connection.source_kme_id
         other, member = (ends[1], "target_KME_ID") if is_source else (ends[0], "source_KME_ID")
         if self._settings.link_to(other) is None:
@@ -91,13 +98,26 @@ class Registration:
         saes = (connection.master_sae_id, connection.slave_sae_id)
         own_sae, other_sae = saes if is_source else saes[::-1]
         member = "master_SAE_ID" if is_source else "slave_SAE_ID"
-        if not self._records.has_sae(own_sae):
-            raise BadRequest(
-                f"{member}: SAE {own_sae} is not registered at {here}: register it there first,"
-                f' POST /v1/saes {{"sae_id": ...}} or `qkd-lab register sae`'
-            )
+        self._check_registered(own_sae, member)
         self._refuse_elsewhere(other_sae, other)
         return other
+
+    def _check_local(self, connection: Connection) -> None:
+        if not self._settings.links:
+            raise BadRequest(
+                f"target_KME_ID: no link ends at {self._settings.kme_id}, and keys for two SAEs of one KME are cut from"
+                " a link's blocks"
+            )
+        self._check_registered(connection.master_sae_id, "master_SAE_ID")
+        self._check_registered(connection.slave_sae_id, "slave_SAE_ID")
+
+    def _check_registered(self, sae_id: str, member: str) -> None:
+        here = self._settings.kme_id
+        if not self._records.has_sae(sae_id):
+            raise BadRequest(
+                f"{member}: SAE {sae_id} is not registered at {here}: register it there first,"
+                f' POST /v1/saes {{"sae_id": ...}} or `qkd-lab register sae`'
+            )
 
     def _refuse_elsewhere(self, sae_id: str, kme_id: str) -> None:
         """SAE ids are unique in the network: one that lives at two KMEs would get keys meant for another."""

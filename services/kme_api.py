@@ -30,7 +30,14 @@ def make(settings: Settings) -> Server:
             listener(
                 "peer",
                 "kme",
-                lambda: peer_app(kme.settings, kme.registration, kme.confirmation, kme.batch_peer, kme.closure),
+                lambda: peer_app(
+                    kme.settings,
+                    kme.registration,
+                    kme.confirmation,
+                    kme.batch_peer,
+                    kme.voiding_peer,
+                    kme.closure,
+                ),
             ),
             listener("qkde", "qkd", lambda: qkde_app(kme.settings, kme.intake)),
             listener("ops", "operator", lambda: operator_app(kme)),

@@ -1,14 +1,21 @@
--- Takes a range out of a block for good, and gives its bits to a pool, to the slave's store, or to nobody: one step.
--- KEYS: block, cuts of the block, account, audit, entitlement, destination
+-- Takes a range out of a block for good, and gives its bits to those who get a copy here, or to nobody: one step.
+-- KEYS: block, cuts of the block, account, audit, entitlement, pool, copies of the connection
 -- ARGV: cut id, digest of the cut, block version it was computed from, rewrapped block, first bit, end bit,
---       use ('pool', 'slave' or 'burned'), connection id, then key id and wrapped key for each key
+--       entry of the account ('stored', 'burned' or 'destroyed'), connection id (16 bytes or none), entitlement of its
+--       keys, now in ms or '' for the store's own clock, '1' where the pool gets a copy, number n of recipients here,
+--       the recipients, then key id and wrapped key for each key
 -- Returns 'done', or 'again' (this very cut took place before), or why nothing was changed: 'differs' (another cut under
--- this id), 'gone' (no such block here), 'raced' (the block changed meanwhile: compute anew), 'overlap', 'known_key'.
+-- this id), 'filled' or 'void' (the same range was stored, or given to nobody, before), 'gone' (no such block here),
+-- 'raced' (the block changed meanwhile: compute anew), 'overlap', 'known_key'.
+local first, last, entry = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
+local range = ARGV[5] .. ':' .. ARGV[6] .. ':'
 local before = redis.call('HGET', KEYS[2], ARGV[1])
-local first, last = tonumber(ARGV[5]), tonumber(ARGV[6])
 if before then
-    local mark = ARGV[5] .. ':' .. ARGV[6] .. ':' .. ARGV[2]
-    return before == mark and 'again' or 'differs'
+    local from, was, digest = string.match(before, '^(%d+:%d+:)(%l+):(.*)$')
+    if from ~= range or digest ~= ARGV[2] then
+        return 'differs'
+    end
+    return was == entry and 'again' or was == 'stored' and 'filled' or 'void'
 end
 local version = redis.call('HGET', KEYS[1], 'version')
 if not version then
@@ -23,26 +30,38 @@ for _, mark in ipairs(redis.call('HVALS', KEYS[2])) do
         return 'overlap'
     end
 end
-for i = 9, #ARGV, 2 do
+local recipient_count = tonumber(ARGV[12])
+local first_key = 13 + recipient_count
+for i = first_key, #ARGV, 2 do
     if redis.call('HEXISTS', KEYS[5], ARGV[i]) == 1 then
         return 'known_key'
     end
 end
 
-local use, bits = ARGV[7], last - first
-redis.call('HSET', KEYS[2], ARGV[1], ARGV[5] .. ':' .. ARGV[6] .. ':' .. ARGV[2])
+local now = ARGV[10]
+if now == '' then
+    local time = redis.call('TIME')
+    now = time[1] * 1000 + math.floor(time[2] / 1000)
+end
+now = string.format('%013d', now)
+local bits = last - first
+redis.call('HSET', KEYS[2], ARGV[1], range .. entry .. ':' .. ARGV[2])
 redis.call('HSET', KEYS[1], 'bits', ARGV[4], 'version', version + 1)
 redis.call('HINCRBY', KEYS[1], 'uncut_bits', -bits)
-for i = 9, #ARGV, 2 do
-    redis.call('HSET', KEYS[5], ARGV[i], ARGV[8])
-    if use == 'pool' then
-        redis.call('RPUSH', KEYS[6], ARGV[i] .. ARGV[i + 1])
-    else
-        redis.call('HSET', KEYS[6], ARGV[i], ARGV[i + 1])
+for i = first_key, #ARGV, 2 do
+    redis.call('HSET', KEYS[5], ARGV[i], ARGV[9])
+    if ARGV[11] == '1' then
+        redis.call('RPUSH', KEYS[6], ARGV[i] .. now .. ARGV[i + 1])
+    end
+    for r = 13, first_key - 1 do
+        redis.call('HSET', KEYS[7], ARGV[i] .. ARGV[r], now .. ARGV[i + 1])
     end
 end
+local copy_count = entry == 'stored' and recipient_count + tonumber(ARGV[11]) or 1
 redis.call('HINCRBY', KEYS[3], 'remainder', -bits)
-redis.call('HINCRBY', KEYS[3], use == 'burned' and 'burned' or 'stored', bits)
-redis.call('XADD', KEYS[4], '*', 'event', use == 'burned' and 'bits_burned' or 'keys_stored', 'cut_id', ARGV[1],
-    'connection_id', ARGV[8], 'use', use, 'key_count', math.floor((#ARGV - 8) / 2), 'bits', bits)
+redis.call('HINCRBY', KEYS[3], entry, bits * copy_count)
+redis.call('HINCRBY', KEYS[3], 'copied', bits * (copy_count - 1))
+redis.call('XADD', KEYS[4], '*', 'event', entry == 'stored' and 'keys_stored' or 'bits_' .. entry, 'cut_id', ARGV[1],
+    'connection_id', ARGV[8], 'key_count', math.floor((#ARGV - first_key + 1) / 2), 'copy_count', copy_count,
+    'bits', bits * copy_count)
 return 'done'

@@ -1,35 +1,45 @@
--- A slave fetches keys by their ids: all of them, or none and nothing is consumed (ETSI GS QKD 014 table 7, clause 6.4).
--- KEYS: slave's store of the connection, entitlement, account, audit
--- ARGV: connection id, slave SAE, number n of the caller's connections, their ids, then the key ids
--- Returns {'ok', wrapped keys in the order asked}, {'not_entitled'} or {'not_found'}.
-local n = tonumber(ARGV[3])
-local mine = {}
-for i = 4, 3 + n do
-    mine[ARGV[i]] = true
-end
-for i = 4 + n, #ARGV do
-    local connection = redis.call('HGET', KEYS[2], ARGV[i])
-    if connection and not mine[connection] then
-        return {'not_entitled'}
+-- A recipient fetches its copies of keys by their ids: all of them, or none and nothing is consumed (ETSI GS QKD 014
+-- table 7, clause 6.4). Other recipients' copies stay. Which connection's store a copy is in, its entitlement tells.
+-- KEYS: entitlement, account, audit
+-- ARGV: caller, master SAE of the path, then the key ids
+-- Returns {'ok', connection and wrapped key of each in the order asked}; or {'not_entitled' or 'not_found', how many of
+-- the keys are, or were, for the caller}.
+local caller, master = '\0' .. ARGV[1] .. '\0', '\n' .. ARGV[2]
+local known, mine, strange = {}, 0, false
+for i = 3, #ARGV do
+    local entitled = redis.call('HGET', KEYS[1], ARGV[i])
+    if entitled then
+        -- connection id (36 characters) \0 recipient \0 ... recipient \0 \n master; SAE ids have only printable ones
+        if string.find(entitled, caller, 37, true) then
+            mine = mine + 1
+            if string.sub(entitled, -#master) == master then
+                known[i] = string.sub(entitled, 1, 36)
+            end
+        else
+            strange = true
+        end
     end
 end
-local answer, ids = {'ok'}, {}
-for i = 4 + n, #ARGV do
-    local wrapped = redis.call('HGET', KEYS[1], ARGV[i])
-    if not wrapped then
-        return {'not_found'}
+if strange then
+    return {'not_entitled', mine}
+end
+local answer = {'ok'}
+for i = 3, #ARGV do
+    local copy = known[i] and redis.call('HGET', 'copies:' .. known[i], ARGV[i] .. ARGV[1])
+    if not copy then
+        return {'not_found', mine}
     end
-    answer[#answer + 1] = wrapped
-    ids[#ids + 1] = ARGV[i]
+    answer[#answer + 1] = known[i]
+    answer[#answer + 1] = string.sub(copy, 14)
 end
 local bits = 0
-for i, id in ipairs(ids) do
-    redis.call('HDEL', KEYS[1], id)
+for i = 3, #ARGV do
+    redis.call('HDEL', 'copies:' .. known[i], ARGV[i] .. ARGV[1])
     -- What is around a wrapped key is 4 bytes of fingerprint, 12 of nonce and 16 of tag (kme/keywrap.py).
-    bits = bits + 8 * (#answer[i + 1] - 32)
+    bits = bits + 8 * (#answer[2 * (i - 2) + 1] - 32)
 end
-redis.call('HINCRBY', KEYS[3], 'stored', -bits)
-redis.call('HINCRBY', KEYS[3], 'delivered', bits)
-redis.call('XADD', KEYS[4], '*', 'event', 'keys_delivered', 'role', 'slave', 'connection_id', ARGV[1], 'sae_id', ARGV[2],
-    'key_ids', table.concat(ids), 'bits', bits)
+redis.call('HINCRBY', KEYS[2], 'stored', -bits)
+redis.call('HINCRBY', KEYS[2], 'delivered', bits)
+redis.call('XADD', KEYS[3], '*', 'event', 'keys_delivered', 'role', 'slave', 'connection_id', known[3], 'sae_id', ARGV[1],
+    'key_ids', table.concat(ARGV, '', 3), 'bits', bits)
 return answer

@@ -7,11 +7,14 @@ from flask import Flask, Response, g, request
 from kme.batches import BatchPeer
 from kme.closure import Closure
 from kme.confirmation import Confirmation
+from kme.errors import BadRequest, NotHere
 from kme.etsi014 import connection_in, connection_json
+from kme.limits import check_sae_id
 from kme.model import MAX_BLOCK_BITS, KmeSettings
 from kme.peer_wire import batch_in, octets_in, uuid_in
 from kme.registration import Registration
 from kme.strict_json import integer, object_in, string
+from kme.voiding import VoidingPeer
 from kme.web.errors import answer_errors
 from mutual_tls.app import answer, listener_app
 
@@ -21,6 +24,7 @@ def peer_app(
     registration: Registration,
     confirmation: Confirmation,
     batches: BatchPeer,
+    voiding: VoidingPeer,
     closure: Closure,
 ) -> Flask:
     app = listener_app("kme-peer", lambda caller: caller.role == "kme" and settings.link_to(caller.id) is not None)
@@ -47,6 +51,21 @@ def peer_app(
     def batch() -> Response:
         batches.commit(g.caller.id, batch_in(request.get_data()))
         return answer({"state": "committed"})
+
+    @app.post("/v1/batches/<batch_id>/void")
+    def void(batch_id: str) -> Response:
+        batch = batch_in(request.get_data())
+        if batch.batch_id != uuid_in(batch_id, "batch_id"):
+            raise BadRequest(f"batch_id: expected {batch_id}")
+        voiding.void(g.caller.id, batch)
+        return answer({"state": "voided"})
+
+    @app.get("/v1/saes")
+    def sae() -> Response:
+        sae_id = check_sae_id(request.args.get("sae_id", ""), "sae_id")
+        if not registration.has_sae(sae_id):
+            raise NotHere(f"SAE {sae_id} is not registered at {settings.kme_id}")
+        return answer({"sae_id": sae_id, "kme_id": settings.kme_id})
 
     @app.post("/v1/blocks/<block_id>/closure")
     def close(block_id: str) -> Response:

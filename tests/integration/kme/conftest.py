@@ -106,7 +106,9 @@ class Site:
         one = self.entity
         self.apps = {
             "sae": sae_app(one.delivery),
-            "kme": peer_app(one.settings, one.registration, one.confirmation, one.batch_peer, one.closure),
+            "kme": peer_app(
+                one.settings, one.registration, one.confirmation, one.batch_peer, one.voiding_peer, one.closure
+            ),
             "qkde": qkde_app(one.settings, one.intake),
             "operator": operator_app(one),
         }

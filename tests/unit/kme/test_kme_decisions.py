@@ -50,7 +50,10 @@ def test_the_peer_takes_a_proper_batch():
         ({}, {"state": "closed"}, {}, "kme-a", "is closed, not confirmed"),
         ({}, {}, {"source_kme_id": "kme-b", "target_kme_id": "kme-a"}, "kme-a", "does not start at kme-a"),
         ({"recipients": ("sae-x",)}, {}, {}, "kme-a", "recipients"),
-        ({"recipients": ("sae-b", "sae-x")}, {}, {}, "kme-a", "recipients"),
+        ({"recipients": ("sae-b", "sae-b")}, {}, {}, "kme-a", "recipients"),
+        ({"recipients": ("sae-b", *map(str, range(33)))}, {}, {}, "kme-a", "recipients"),
+        ({"recipients": ()}, {}, {}, "kme-a", "recipients lack the slave"),
+        ({"slave_sae_id": "sae-x"}, {}, {}, "kme-a", "is not that of the two SAEs"),
         ({"key_size_bits": 4}, {}, {}, "kme-a", "multiple of 8"),
         ({"key_size_bits": 4104}, {}, {}, "kme-a", "multiple of 8"),
         ({"offset_bits": 248}, {}, {}, "kme-a", "not inside"),
@@ -73,6 +76,7 @@ def test_the_peer_refuses_what_the_protocol_does_not_allow(batch, block, connect
         {"connection_id": uuid4()},
         {"key_ids": BATCH.key_ids[::-1]},
         {"recipients": ("sae-c",)},
+        {"own_recipients": ("sae-c",)},
     ],
 )
 def test_the_digest_of_a_batch_tells_whether_it_is_the_same_again(changes):

@@ -149,11 +149,26 @@ def test_what_the_connection_does_not_allow_is_refused_in_the_standards_words(ch
     assert refused.value.message == message
 
 
-@pytest.mark.parametrize("max_sae_id_count", [0, 1, 5])
-def test_additional_slaves_are_refused_whatever_the_connection_says(max_sae_id_count):
-    connection = replace(CONNECTION, max_sae_id_count=max_sae_id_count)
-    with pytest.raises(BadRequest, match="^additional_slave_SAE_IDs: expected at most 0, got 1$"):
-        check_request(KeyRequest(additional_slave_sae_ids=("sae-c",)), connection)
+@pytest.mark.parametrize("named", [(), ("sae-c",), ("sae-c", "sae-a")])
+def test_additional_slaves_up_to_the_connections_count_may_be_named_the_master_too(named):
+    connection = replace(CONNECTION, max_sae_id_count=2)
+    assert check_request(KeyRequest(additional_slave_sae_ids=named), connection) == 256
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        (("sae-c", "sae-d", "sae-e"), "expected at most 2, got 3"),
+        (("sae-c", "sae-c"), "expected each SAE once"),
+        (("sae-b",), "sae-b is the slave of the path already, leave it out"),
+        (("",), "expected an SAE id of 1..255 printable characters, got ''"),
+        (("sae\0c",), "expected an SAE id of 1..255 printable characters, got 'sae\\x00c'"),
+    ],
+)
+def test_additional_slaves_that_cannot_be_are_refused_by_name(named, said):
+    with pytest.raises(BadRequest) as refused:
+        check_request(KeyRequest(additional_slave_sae_ids=named), replace(CONNECTION, max_sae_id_count=2))
+    assert refused.value.message == f"additional_slave_SAE_IDs: {said}"
 
 
 def test_key_ids_are_matched_whatever_their_case_and_unknown_members_are_ignored():

@@ -44,7 +44,7 @@ def test_a_connection_within_the_limits_is_served(changes):
             {"max_key_count": 5_000, "max_key_per_request": 1_001},
             "max_key_per_request: expected 1..1000, got 1001",
         ),
-        ({"max_sae_id_count": 1}, "max_SAE_ID_count: expected 0..0, got 1"),
+        ({"max_sae_id_count": 33}, "max_SAE_ID_count: expected 0..32, got 33"),
         (
             {"slave_sae_id": "sae\0b"},
             "slave_SAE_ID: expected an SAE id of 1..255 printable characters, got 'sae\\x00b'",
