@@ -21,6 +21,7 @@ from kme.delivery import Delivery
 from kme.directory import Directory
 from kme.directory_source import DirectorySource, NothingToOrder, SparingConfirmation
 from kme.entropy import ByteCounts
+from kme.held_keys import HeldKeys
 from kme.intake import Intake
 from kme.key_files import KeyFiles
 from kme.keystore import KeyStore
@@ -92,6 +93,7 @@ class Entity:
             peers,
         )
         self.delivery = Delivery(settings, self.catalogue, self.keystore, self.keywrap, self.on_demand)
+        self.held_keys = HeldKeys(self.catalogue, self.keystore, self.delivery)
 
     def prepare(self, saes: Iterable[str] = (), connections: Iterable[Connection] = ()) -> None:
         """Migrates the database, claims the key store, and registers what the topology lists. Safe to repeat, and by

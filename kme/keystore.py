@@ -67,6 +67,15 @@ class Cut:
     keys: Sequence[tuple[UUID, bytes]] = field(default=(), repr=False)
 
 
+@dataclass(frozen=True)
+class Entitlement:
+    """Who a key was made by and for, known as long as the store, also when nobody can get it any more."""
+
+    connection_id: UUID
+    master_sae_id: str
+    recipients: tuple[str, ...]
+
+
 def entitlement(connection_id: UUID, master_sae_id: str, recipients: Sequence[str]) -> bytes:
     """Who may fetch a key, as the scripts read it. SAE ids are printable, so neither separator occurs in one."""
     return "\0".join([str(connection_id), *recipients, f"\n{master_sae_id}"]).encode()
@@ -89,7 +98,7 @@ class KeyStore:
             socket_connect_timeout=timeout_s,
             retry=Retry(NoBackoff(), 0),
         )
-        names = ("store_block", "cut", "take_keys", "fetch_keys", "void", "close_block")
+        names = ("store_block", "cut", "take_keys", "fetch_keys", "void", "close_block", "destroy_copy")
         self._scripts = {
             name: self._redis.register_script((scripts / f"{name}.lua").read_text("utf-8")) for name in names
         }
@@ -188,6 +197,20 @@ class KeyStore:
             return NotFetched(outcome == b"not_found", int(found[0]))
         connections = (UUID(one.decode()) for one in found[::2])
         return list(zip(key_ids, connections, found[1::2], strict=True))
+
+    def entitlement_of(self, key_id: UUID) -> Entitlement | None:
+        """None where the key never was here."""
+        with _answering():
+            found = self._redis.hget("entitlement", key_id.bytes)
+        if found is None:
+            return None
+        connection_id, *recipients, master = found.decode().split("\0")
+        return Entitlement(UUID(connection_id), master.removeprefix("\n"), tuple(recipients))
+
+    def destroy_copy(self, connection_id: UUID, key_id: UUID, recipient: str) -> bool:
+        """Whether the recipient's copy was still here; it is gone now."""
+        keys = [f"copies:{connection_id}", "account", "audit"]
+        return bool(self._run("destroy_copy", keys, [key_id.bytes, recipient, connection_id.bytes]))
 
     def account(self) -> dict[str, int]:
         with _answering():

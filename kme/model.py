@@ -67,7 +67,12 @@ class KmeSettings:
     unconfirmed_after_s: float = 60.0
     request_patience_s: float = 30.0  # keys cut for one request that is not heard of for so long are voided
     doors: frozenset[str] = frozenset(DOORS)
+    kme_names: Mapping[str, str] = field(default_factory=dict)  # more names of KMEs, for the quick door, and their ids
     missing_file_after_s: float = 3_600.0  # the same for a link with folders, to which people bring files by hand
+
+    def kme_named(self, name: str) -> str:
+        """The id of the KME that is called so: the name itself, unless it is another one for a KME."""
+        return self.kme_names.get(name, name)
 
     def link_to(self, kme_id: str) -> Link | None:
         return next((link for link in self.links if link.peer_kme_id == kme_id), None)

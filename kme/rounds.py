@@ -36,6 +36,16 @@ class RoundReports:
             newest = sql.fetchone()["report_id"]
             sql.execute("DELETE FROM round_report WHERE report_id <= %s", (newest - KEPT_REPORTS,))
 
+    def totals(self) -> tuple[int, float]:
+        """How many rounds were ever reported, and which part of those that are kept gave no key; 0 where none was."""
+        with self._database.transaction() as sql:
+            sql.execute(
+                "SELECT coalesce(max(report_id), 0) AS ever, count(*) AS kept,"
+                " count(*) FILTER (WHERE outcome <> 'key') AS aborted FROM round_report"
+            )
+            row = sql.fetchone()
+            return row["ever"], row["aborted"] / row["kept"] if row["kept"] else 0.0
+
     def last(self, link: str, count: int = 1) -> list[dict[str, Any]]:
         """The newest first."""
         with self._database.transaction() as sql:

@@ -57,6 +57,7 @@ class Site:
 
     name: str
     saes: tuple[str, ...] = ()
+    kme_names: tuple[str, ...] = ()  # what else its KME is called in what SAEs register
 
     @property
     def kme_id(self) -> str:
@@ -233,6 +234,8 @@ def _check_names(topology: Topology) -> None:
                 )
         _check_unique(f"table {what}, key name", [part.name for part in parts])
     _check_unique("table sites, key saes", [sae for site in topology.sites for sae in site.saes])
+    kmes = [site.kme_id for site in topology.sites]
+    _check_unique("table sites, key kme_names", kmes + [name for site in topology.sites for name in site.kme_names])
     # Each demo SAE is a process beside the others; a name stands for one process and one folder of certificates.
     taken = {"operator", "probe", "authorities", ".", ".."}
     for site in topology.sites:

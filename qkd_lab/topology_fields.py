@@ -107,6 +107,7 @@ TOP = {
 SITE = {
     "name": Key("a name", _text, required=True),
     "saes": Key("a list of SAE ids", lambda value: isinstance(value, list) and all(map(_text, value))),
+    "kme_names": Key("a list of names", lambda value: isinstance(value, list) and all(map(_text, value))),
 }
 
 LINK = {

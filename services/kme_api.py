@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kme.web.doors import doors_of
 from kme.web.operator import operator_app
 from kme.web.peer import peer_app
 from kme.web.qkde import qkde_app
@@ -26,7 +27,7 @@ def make(settings: Settings) -> Server:
         settings.process,
         settings.credentials,
         [
-            listener("sae", f"sae-{site}", lambda: sae_app(kme.delivery)),
+            listener("sae", f"sae-{site}", lambda: sae_app(kme.delivery, doors=doors_of(kme))),
             listener(
                 "peer",
                 "kme",

@@ -30,6 +30,7 @@ def kme_settings(topology: Topology, site: str, keys: Path) -> KmeSettings:
         qkde_id=f"qkde-{site}",
         links=tuple(link(one) for one in topology.links_of(site)),
         doors=frozenset(topology.doors),
+        kme_names={name: one.kme_id for one in topology.sites for name in one.kme_names},
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
 
@@ -16,12 +17,15 @@ from kme.web.errors import answer_errors
 from mutual_tls.app import answer, listener_app
 
 
-def sae_app(delivery: Delivery) -> Flask:
+def sae_app(delivery: Delivery, *, doors: Iterable[Blueprint] = ()) -> Flask:
+    """`doors`: other APIs at the same listener (`kme.web.doors`)."""
     app = listener_app("kme-sae", lambda caller: caller.role == "sae" and is_sae_id(caller.id), subject_counts=True)
     app.url_rule_class = _ExactRule
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
     app.register_blueprint(_keys(delivery), url_prefix="/api/v1/keys")
+    for door in doors:
+        app.register_blueprint(door)
     app.wsgi_app = _RawPath(app.wsgi_app)  # type: ignore[method-assign]
     return answer_errors(app)
 

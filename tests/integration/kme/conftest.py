@@ -19,6 +19,7 @@ from flask.testing import FlaskClient
 from kme.entity import Entity
 from kme.model import Connection, KeyFolder, KmeSettings, Link
 from kme.scheduler import Scheduler
+from kme.web.doors import doors_of
 from kme.web.operator import operator_app
 from kme.web.peer import peer_app
 from kme.web.qkde import qkde_app
@@ -105,7 +106,7 @@ class Site:
     def __post_init__(self) -> None:
         one = self.entity
         self.apps = {
-            "sae": sae_app(one.delivery),
+            "sae": sae_app(one.delivery, doors=doors_of(one)),
             "kme": peer_app(
                 one.settings, one.registration, one.confirmation, one.batch_peer, one.voiding_peer, one.closure
             ),
@@ -191,7 +192,8 @@ def make_site(databases: dict[str, str], redis_url: str) -> Iterator[Callable[..
         """A KME's processes; made again, they are the same KME after a restart."""
         end = kme_id[-1]
         link = Link("a-b", "kme-b" if end == "a" else "kme-a", options.pop("folder", None))
-        settings = KmeSettings(kme_id, f"site-{end}", f"qkde-{end}", (link,))
+        more = options.pop("settings", {})
+        settings = KmeSettings(kme_id, f"site-{end}", f"qkde-{end}", (link,), **more)
         entity = Entity(
             settings,
             postgres_dsn=databases[kme_id.replace("-", "_")],
@@ -216,10 +218,18 @@ def folders() -> dict[str, KeyFolder | None]:
 
 
 @pytest.fixture
-def network(make_site: Callable[..., Site], folders: dict[str, KeyFolder | None]) -> Network:
+def site_settings() -> dict[str, Any]:
+    """More settings of both KMEs; modules that need some override this."""
+    return {}
+
+
+@pytest.fixture
+def network(
+    make_site: Callable[..., Site], folders: dict[str, KeyFolder | None], site_settings: dict[str, Any]
+) -> Network:
     """Both KMEs prepared, with sae-a → sae-b and sae-b → sae-a registered, and empty pools."""
     qkde = FakeQkde()
-    a, b = (make_site(kme_id, folder=folders.get(kme_id)) for kme_id in ("kme-a", "kme-b"))
+    a, b = (make_site(one, folder=folders.get(one), settings=site_settings) for one in ("kme-a", "kme-b"))
     a.peers["kme-b"] = AppPeer(b.apps["kme"], Identity("kme", "kme-a"))
     b.peers["kme-a"] = AppPeer(a.apps["kme"], Identity("kme", "kme-b"))
     back = a_connection(source_kme_id="kme-b", target_kme_id="kme-a", master_sae_id="sae-b", slave_sae_id="sae-a")
