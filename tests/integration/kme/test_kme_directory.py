@@ -194,6 +194,13 @@ def test_a_file_is_not_read_again_neither_now_nor_after_a_restart(network, bring
     }  # fmt: skip
 
 
+def test_a_file_that_was_read_is_not_looked_into_again_while_it_stays_as_it_is(network, bring, monkeypatch):
+    bring("once.cor", secrets.token_bytes(SIZE))
+    look(network, 2)
+    monkeypatch.setattr("kme.directory_source.DirectorySource._opened", None)
+    look(network, 4)
+
+
 def test_a_file_with_a_name_that_was_read_and_other_contents_is_refused(network, bring, restarted, caplog):
     bring("name.cor", secrets.token_bytes(SIZE))
     look(network, 4)
