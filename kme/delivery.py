@@ -7,7 +7,8 @@ from uuid import UUID
 
 from kme.catalogue import Catalogue
 from kme.errors import BadRequest, NotEntitled, TooFewKeys
-from kme.etsi014 import KEYS_NOT_FOUND, MANDATORY_UNSUPPORTED, SIZE_NOT_IN_BYTES
+from kme.etsi014 import KEYS_NOT_FOUND, SIZE_NOT_IN_BYTES
+from kme.extensions import MANDATORY_NOT_MET, PREFIX, Terms, mandatory_terms, preferred_terms
 from kme.keystore import KeyStore, NotFetched
 from kme.keywrap import KeyWrap, key_context
 from kme.model import MAX_KEY_SIZE_BITS, MIN_KEY_SIZE_BITS, Connection, Key, KeyRequest, KmeSettings, PoolStatus
@@ -43,18 +44,19 @@ class Delivery:
         """
         self._catalogue.admit(caller)
         connection = self._as_master(caller, slave_sae_id)
+        terms = mandatory_terms(request.mandatory_extensions)
         size_bits = check_request(request, connection)
         if request.additional_slave_sae_ids:
             additional = request.additional_slave_sae_ids
             return self._unwrapped(
                 connection, self._on_demand.deliver(connection, additional, size_bits, request.number)
             )
-        found = self._take(connection, size_bits, request.number)
-        if isinstance(found, int) and size_bits != connection.key_size_bits:
-            self._on_demand.fill_pool(connection, size_bits, request.number - found)
-            found = self._take(connection, size_bits, request.number)
+        preferred = preferred_terms(terms, request.optional_extensions)
+        found = self._take(connection, size_bits, request.number, preferred)
+        if isinstance(found, int) and preferred != terms:
+            found = self._take(connection, size_bits, request.number, terms)
         if isinstance(found, int):
-            raise TooFewKeys(request.number, found)
+            found = self._take_fresh(connection, size_bits, request.number, terms, request.number - found)
         return self._unwrapped(connection, found)
 
     def dec_keys(self, caller: str, master_sae_id: str, key_ids: Sequence[UUID]) -> list[Key]:
@@ -82,8 +84,27 @@ class Delivery:
             raise BadRequest(f"keys for master SAE {caller} are delivered by {connection.source_kme_id}")
         return connection
 
-    def _take(self, connection: Connection, size_bits: int, count: int) -> list[tuple[UUID, bytes]] | int:
-        return self._keystore.take_keys(connection.connection_id, size_bits, count, connection.master_sae_id)
+    def _take(self, connection: Connection, size_bits: int, count: int, terms: Terms) -> list[tuple[UUID, bytes]] | int:
+        connection_id, master = connection.connection_id, connection.master_sae_id
+        return self._keystore.take_keys(connection_id, size_bits, count, master, max_age_ms=terms.max_age_ms)
+
+    def _take_fresh(
+        self, connection: Connection, size_bits: int, count: int, terms: Terms, missing_count: int
+    ) -> list[tuple[UUID, bytes]]:
+        """The pool has too few: cuts more where the pool is not the scheduler's to fill, or has too old ones."""
+        stored_count = self._keystore.stored_key_count(connection.connection_id, size_bits)
+        is_own_size = size_bits == connection.key_size_bits
+        # Without a bound, a caller whom no key is young enough for would have all the bits of the link cut.
+        is_full = stored_count >= connection.max_key_count + connection.max_key_per_request
+        if (not is_own_size or terms.max_age_ms is not None) and not is_full:
+            self._on_demand.fill_pool(connection, size_bits, missing_count)
+        found = self._take(connection, size_bits, count, terms)
+        if not isinstance(found, int):
+            return found
+        if terms.max_age_ms is not None and stored_count >= count:
+            age = f"{found} of {stored_count} keys are not older than {terms.max_age_ms} ms"
+            raise BadRequest(MANDATORY_NOT_MET, {f"{PREFIX}max_age_ms": age})
+        raise TooFewKeys(count, found)
 
     def _unwrapped(self, connection: Connection, wrapped: list[tuple[UUID, bytes]]) -> list[Key]:
         return [self._unwrap(key_id, connection.connection_id, key) for key_id, key in wrapped]
@@ -94,8 +115,6 @@ class Delivery:
 
 def check_request(request: KeyRequest, connection: Connection) -> int:
     """The key size in bits that is asked for. Raises BadRequest where the connection does not allow it (table 10)."""
-    if request.mandatory_extensions:
-        raise BadRequest(MANDATORY_UNSUPPORTED)
     if not 1 <= request.number <= connection.max_key_per_request:
         raise BadRequest(f"number: expected 1..{connection.max_key_per_request}, got {request.number}")
     size_bits = connection.key_size_bits if request.size_bits is None else request.size_bits

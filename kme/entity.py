@@ -10,11 +10,8 @@ from typing import Any
 
 from kme.account import Account, account_of, block_totals
 from kme.audit import AuditTrail
-from kme.batches import BatchOwner, BatchPeer
-from kme.block_records import BlockRecords
+from kme.batches import BatchPeer
 from kme.catalogue import Catalogue
-from kme.closure import Closure
-from kme.confirmation import Confirmation
 from kme.cutting import Cutter
 from kme.database import Database
 from kme.delivery import Delivery
@@ -26,16 +23,17 @@ from kme.intake import Intake
 from kme.key_files import KeyFiles
 from kme.keystore import KeyStore
 from kme.keywrap import KeyWrap
+from kme.leadership import FencedDatabase, Leadership
 from kme.link_keeper import LinkKeeper
 from kme.migrations import migrate
 from kme.model import Connection, KmeSettings, Link
 from kme.on_demand import OnDemand
+from kme.owner import Owner
 from kme.records import Records
 from kme.registration import Registration
-from kme.request_records import RequestRecords
 from kme.rounds import RoundReports, Rounds, in_thread
 from kme.scheduler import Scheduler
-from kme.voiding import Voiding, VoidingPeer
+from kme.voiding import VoidingPeer
 from mutual_tls.client import Peer
 
 
@@ -43,7 +41,8 @@ class Entity:
     """Opens nothing by itself: stores are first used by `prepare`, or by the first request.
 
     `kek` is the key-encryption key (32 bytes); `db` the folder with `migrations/` and `lua/`; `peers` the other KMEs by
-    id, each for every link of the settings; `database_size` at least the number of threads that serve requests.
+    id, each for every link of the settings; `database_size` at least the number of threads that serve requests;
+    `clock`, in seconds, stands for the key store's own time in tests.
     """
 
     def __init__(
@@ -56,42 +55,32 @@ class Entity:
         db: Path,
         peers: Mapping[str, Peer],
         database_size: int = 8,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self.settings = settings
         self.peers = peers
         self._dsn = postgres_dsn
         self._db = db
         self.database = Database(postgres_dsn, database_size)
-        self.keystore = KeyStore(redis_url, db / "lua")
+        self.keystore = KeyStore(redis_url, db / "lua", clock)
         self.keywrap = KeyWrap(kek)
         self.records = Records(self.database)
-        self.block_records = BlockRecords(self.database)
         self.reports = RoundReports(self.database)
         self.audit = AuditTrail(self.database, self.keystore)
         self.catalogue = Catalogue(self.records)
         self.cutter = Cutter(self.keystore, self.keywrap)
+        self.owner = Owner(settings, self.database, self.keystore, self.cutter, self.catalogue)
+        self.block_records, self.request_records = self.owner.records, self.owner.requests
+        self.confirmation, self.closure = self.owner.confirmation, self.owner.closure
+        self.batch_owner = self.owner.batches
         self.byte_counts = ByteCounts(self.keystore, self.keywrap)
         self.intake = Intake(settings, self.block_records, self.keystore, self.keywrap, self.byte_counts)
         self.key_files = KeyFiles(self.database)
-        self.confirmation = Confirmation(settings, self.block_records, self.cutter)
-        self.closure = Closure(settings, self.block_records, self.keystore)
-        self.batch_owner = BatchOwner(settings, self.block_records, self.cutter, self.catalogue)
         self.batch_peer = BatchPeer(settings, self.block_records, self.cutter, self.catalogue)
-        self.request_records = RequestRecords(self.database)
-        self.voiding = Voiding(self.request_records, self.cutter)
         self.voiding_peer = VoidingPeer(self.block_records, self.cutter)
         self.registration = Registration(settings, self.records, peers)
         self.directory = Directory(settings.kme_id, self.records, peers)
-        self.on_demand = OnDemand(
-            settings,
-            self.block_records,
-            self.request_records,
-            self.keystore,
-            self.batch_owner,
-            self.voiding,
-            self.directory,
-            peers,
-        )
+        self.on_demand = OnDemand(settings, self.owner, self.keystore, self.directory, peers)
         self.delivery = Delivery(settings, self.catalogue, self.keystore, self.keywrap, self.on_demand)
         self.held_keys = HeldKeys(self.catalogue, self.keystore, self.delivery)
 
@@ -122,44 +111,47 @@ class Entity:
         interval_s: float = 0.25,
     ) -> Scheduler:
         """`start_round` runs a round beside the rest; tests run it in place. `qkde` may be None where every link of the
-        site has a folder."""
+        site has a folder. What it records, it records in office; but for what it reads from folders, where every step
+        does nothing that took place before."""
         saes, connections = tuple(saes), tuple(connections)
+        leadership = Leadership(self._dsn)
+        database = FencedDatabase(self.database, leadership)
+        reports, audit = RoundReports(database), AuditTrail(database, self.keystore)
 
         def keeper(link: Link) -> LinkKeeper:
-            settings, confirmation = self.settings, self.confirmation
+            settings = self.settings
+            owner = Owner(settings, database, self.keystore, self.cutter, self.catalogue)
             if link.folder:
                 settings = replace(settings, unconfirmed_after_s=settings.missing_file_after_s)
-                confirmation, rounds = SparingConfirmation(confirmation, clock), NothingToOrder()
+                owner.confirmation = SparingConfirmation(owner.confirmation, clock)
+                rounds = NothingToOrder()
             else:
                 assert qkde is not None
-                rounds = Rounds(settings, link, qkde, self.reports, clock, start_round)
+                rounds = Rounds(settings, link, qkde, reports, clock, start_round)
             return LinkKeeper(
                 settings,
                 link,
                 self.peers[link.peer_kme_id],
-                self.block_records,
+                owner,
                 self.keystore,
                 self.catalogue,
-                confirmation,
-                self.batch_owner,
-                self.request_records,
-                self.voiding,
-                self.closure,
                 rounds,
                 clock,
             )
 
+        sources = [
+            DirectorySource(self.settings, link, self.key_files, self.intake, self.keywrap, clock)
+            for link in self.settings.links
+            if link.folder
+        ]
         return Scheduler(
             [keeper(link) for link in self.settings.links],
-            self.audit,
+            audit,
             lambda: self.prepare(saes, connections),
             self.check,
             interval_s,
-            [
-                DirectorySource(self.settings, link, self.key_files, self.intake, self.keywrap, clock)
-                for link in self.settings.links
-                if link.folder
-            ],
+            sources=sources,
+            leadership=leadership,
         )
 
     def pool_count(self, connection: Connection) -> int:

@@ -31,23 +31,23 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _MAX_KEY_IDS = MAX_KEYS_PER_REQUEST
 _INTEGER = 10**17
 
-# Messages that the standard spells out (tables 10 and 12 and clause 6): clients compare them.
+# Messages that the standard spells out (tables 10 and 12 and clause 6): clients compare them. More: `kme.extensions`.
 SIZE_NOT_IN_BYTES = "size shall be a multiple of 8"
-MANDATORY_UNSUPPORTED = "not all extension_mandatory parameters are supported"
 KEYS_NOT_FOUND = "one or more keys specified are not found on KME"
 
 
 def key_request(body: bytes) -> KeyRequest:
     """Table 10, from the body of a POST."""
     members = object_in(body)
-    objects(members, "extension_optional")
-    mandatory = [name for one in objects(members, "extension_mandatory", keep_null=True) for name in one]
+    mandatory = [pair for one in objects(members, "extension_mandatory", keep_null=True) for pair in one.items()]
+    optional = [pair for one in objects(members, "extension_optional") for pair in one.items()]
     size_bits = integer(members, "size", -_INTEGER, _INTEGER) if "size" in members else None
     return KeyRequest(
         number=integer(members, "number", -_INTEGER, _INTEGER, default=1),
         size_bits=size_bits,
         additional_slave_sae_ids=tuple(strings(members, "additional_slave_SAE_IDs")),
         mandatory_extensions=tuple(mandatory),
+        optional_extensions=tuple(optional),
     )
 
 

@@ -85,10 +85,10 @@ class KeyStore:
     """Every method raises Unavailable where Redis does not answer; what it was asked may have taken place then."""
 
     def __init__(
-        self, url: str, scripts: Path, timeout_s: float = 5.0, clock_ms: Callable[[], int] | None = None
+        self, url: str, scripts: Path, clock: Callable[[], float] | None = None, timeout_s: float = 5.0
     ) -> None:
-        """`clock_ms` takes the place of the store's own clock, in tests."""
-        self._clock_ms = clock_ms
+        """`clock`: seconds, in place of Redis' own time, which all processes of a site share. For tests."""
+        self._clock = clock
         # No retry inside the client: a repeated take would lose the keys of the first, silently.
         self._redis = redis.Redis.from_url(
             url,
@@ -136,7 +136,7 @@ class KeyStore:
         """`done`, `again`, or why nothing changed: see db/lua/cut.lua."""
         keys = [f"block:{cut.block_id}", f"cuts:{cut.block_id}", "account", "audit", "entitlement", *_stores_of(cut)]
         args: list[Any] = [cut.cut_id, cut.digest, version, rewrapped, cut.first_bit, cut.end_bit, cut.entry]
-        args += [_octets(cut.connection_id), cut.entitlement, self._now(), int(cut.pool_id is not None)]
+        args += [_octets(cut.connection_id), cut.entitlement, self._time(), int(cut.pool_id is not None)]
         args += [len(cut.recipients), *cut.recipients]
         for key_id, wrapped in cut.keys:
             args += (key_id.bytes, wrapped)
@@ -181,7 +181,7 @@ class KeyStore:
         With `max_age_ms` only keys stored that recently count. `pool_id`: the request with a pool of its own.
         """
         keys = [f"pool:{pool_id or connection_id}:{key_size_bits}", "account", "audit"]
-        args = [count, key_size_bits, connection_id.bytes, master_sae_id, self._now()]
+        args = [count, key_size_bits, connection_id.bytes, master_sae_id, self._time()]
         found = self._run("take_keys", keys, [*args, "" if max_age_ms is None else max_age_ms])
         if isinstance(found, int):
             return found
@@ -229,8 +229,9 @@ class KeyStore:
     def close(self) -> None:
         self._redis.close()
 
-    def _now(self) -> int | str:
-        return self._clock_ms() if self._clock_ms else ""
+    def _time(self) -> int | str:
+        """A test's time in milliseconds; empty: Redis' own."""
+        return "" if self._clock is None else int(self._clock() * 1000)
 
     def _run(self, script: str, keys: list[str], args: list[Any]) -> Any:
         with _answering():

@@ -43,6 +43,9 @@ def check_connection(connection: Connection) -> Connection:
     _check_range("max_keys_count", connection.max_key_count, 1, MAX_POOL_KEY_COUNT)
     _check_range("max_key_per_request", connection.max_key_per_request, 1, most_per_request)
     _check_range("max_SAE_ID_count", connection.max_sae_id_count, 0, MAX_ADDITIONAL_SLAVES)
+    least_bps, most_bps = connection.qos.get("Min_bps", 0), connection.qos.get("Max_bps", 0)
+    if most_bps and least_bps > most_bps:
+        raise BadRequest(f"Min_bps: expected at most Max_bps, which is {most_bps}, got {least_bps}")
     return connection
 
 

@@ -7,18 +7,16 @@ import logging
 from collections.abc import Callable
 from uuid import UUID
 
-from kme.batches import BatchOwner, BatchRefused
-from kme.block_records import BlockRecords
+from kme.batches import BatchRefused
 from kme.catalogue import Catalogue
-from kme.closure import Closure
-from kme.confirmation import Asking, Mismatch
+from kme.confirmation import Mismatch
 from kme.errors import KmeError
 from kme.keystore import KeyStore
 from kme.model import Block, Connection, KmeSettings, Link
-from kme.planning import Ages, BackOff, Need, Watermarks, fair_shares, reserve_bits
-from kme.request_records import RequestRecords
+from kme.owner import Owner
+from kme.planning import Ages, BackOff, Need, Watermarks, reserve_bits
+from kme.qos import Claim, FillRates, shares
 from kme.rounds import Orders
-from kme.voiding import Voiding
 from mutual_tls.client import Peer, PeerError, Refused
 
 log = logging.getLogger(__name__)
@@ -36,31 +34,24 @@ class LinkKeeper:
         settings: KmeSettings,
         link: Link,
         peer: Peer,
-        records: BlockRecords,
+        owner: Owner,
         keystore: KeyStore,
         catalogue: Catalogue,
-        confirmation: Asking,
-        batches: BatchOwner,
-        requests: RequestRecords,
-        voiding: Voiding,
-        closure: Closure,
         rounds: Orders,
         clock: Callable[[], float],
     ) -> None:
         self._settings = settings
         self.link = link
         self._peer = peer
-        self._records = records
+        self.owner = owner
+        self._records = owner.records
+        self._requests = owner.requests
         self._keystore = keystore
         self._catalogue = catalogue
-        self._confirmation = confirmation
-        self._batches = batches
-        self._requests = requests
-        self._voiding = voiding
-        self._closure = closure
         self._rounds = rounds
         self._clock = clock
         self._watermarks = Watermarks(settings.low_watermark)
+        self._rates = FillRates()
         self._refused: dict[UUID, BackOff] = {}
         self._own_ages, self._peer_ages, self._request_ages = Ages(), Ages(), Ages()
         self._said: dict[str, str] = {}
@@ -85,7 +76,7 @@ class LinkKeeper:
         ages_s = self._own_ages.at(self._clock(), [one.block_id for one in waiting])
         for block in waiting:
             try:
-                self._confirmation.ask(block, self._peer)
+                self.owner.confirmation.ask(block, self._peer)
             except Mismatch as mismatch:
                 self._give_up(block.block_id, mismatch.message)
             except PeerError as error:
@@ -100,7 +91,7 @@ class LinkKeeper:
         self._records.set_void(block_id, reason)
 
     def _redrive(self) -> None:
-        self._batches.redrive(self.link, self._peer)
+        self.owner.batches.redrive(self.link, self._peer)
 
     def _void(self) -> None:
         """What a request left behind: it ended without its keys, or its process did."""
@@ -109,18 +100,19 @@ class LinkKeeper:
             if age_s >= self._settings.request_patience_s and (request_id := waiting[batch_id].request_id):
                 self._requests.start_voiding(request_id)
         for batch in self._requests.unsettled(self.link.name, "voiding"):
-            self._voiding.void(batch, self._peer)
+            self.owner.voiding.void(batch, self._peer)
 
     def _fill(self) -> None:
         connections = self._own_connections()
-        needs = self._needs(connections)
-        supply_bits = self._order_what_is_short(connections, needs)
+        claims = [self._rates.claim(need, self._clock()) for need in self._needs(connections)]
+        claims.sort(key=lambda claim: -claim.priority)
+        supply_bits = self._order_what_is_short(connections, claims)
         refused: BatchRefused | None = None
-        for need, share in zip(needs, fair_shares(needs, supply_bits), strict=True):
-            back_off = self._refused.setdefault(need.connection.connection_id, BackOff(0.5, 30.0))
+        for claim, share in zip(claims, shares(claims, supply_bits), strict=True):
+            back_off = self._refused.setdefault(claim.need.connection.connection_id, BackOff(0.5, 30.0))
             if share and back_off.over(self._clock()):
                 try:
-                    self._fill_one(need, share)
+                    self._fill_one(claim.need, share)
                     back_off.succeeded()
                 except BatchRefused as error:
                     # Each refusal burns a batch: this pool has to wait, so that it does not burn whole blocks.
@@ -131,7 +123,8 @@ class LinkKeeper:
 
     def _fill_one(self, need: Need, count: int) -> None:
         connection = need.connection
-        filled_count = self._batches.fill(connection, self.link, self._peer, connection.key_size_bits, count)
+        filled_count = self.owner.batches.fill(connection, self.link, self._peer, connection.key_size_bits, count)
+        self._rates.filled(connection, filled_count, self._clock())
         if filled_count == need.missing_count:
             self._watermarks.filled(connection)
 
@@ -158,7 +151,7 @@ class LinkKeeper:
             needs.append(self._watermarks.need(one, stored_count, pending_count))
         return [need for need in needs if need]
 
-    def _order_what_is_short(self, connections: list[Connection], needs: list[Need]) -> int:
+    def _order_what_is_short(self, connections: list[Connection], claims: list[Claim]) -> int:
         """Orders a round where the blocks at hand can't fill the pools and leave the reserve; the bits to cut now."""
         if not connections:
             return 0
@@ -166,7 +159,7 @@ class LinkKeeper:
         largest_bits = max(one.key_size_bits for one in connections)
         coming = self._blocks("arriving") + self._blocks("received")
         confirmed = [one for one in self._blocks("confirmed") if one.uncut_bits >= largest_bits]
-        demand_bits = sum(need.bits for need in needs) + reserve_bits(connections, self._settings.reserve_bits)
+        demand_bits = sum(claim.bits for claim in claims) + reserve_bits(connections, self._settings.reserve_bits)
         supply_bits = sum(one.uncut_bits for one in confirmed)
         if supply_bits + sum(one.length_bits for one in coming) < demand_bits:
             self._rounds.order()
@@ -184,7 +177,7 @@ class LinkKeeper:
             smallest_bits = min(one.key_size_bits for one in connections)
             self._records.start_closing(self._settings.kme_id, self.link.name, smallest_bits)
         for block in self._blocks("closing"):
-            self._closure.ask(block, self._peer)
+            self.owner.closure.ask(block, self._peer)
 
     def _drop(self) -> None:
         """The peer's blocks that it never asks about, since they did not reach it: they are of no use to anyone.
@@ -197,4 +190,4 @@ class LinkKeeper:
             if age_s >= _PEER_PATIENCE * self._settings.unconfirmed_after_s:
                 self._give_up(block_id, f"{self.link.peer_kme_id} did not ask to confirm it in {age_s:.0f} s")
         for block in self._peer_blocks("closing"):
-            self._closure.close(block)
+            self.owner.closure.close(block)

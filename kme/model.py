@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID, uuid5
 
 # A key is cut in whole bytes. 4096 bits is the largest RSA-era size a client asks for; a batch must fit into one block.
@@ -170,12 +170,14 @@ class Key:
 
 @dataclass(frozen=True)
 class KeyRequest:
-    """What a master asks for (ETSI GS QKD 014 table 10). `size_bits` None is the connection's own size."""
+    """What a master asks for (ETSI GS QKD 014 table 10). `size_bits` None is the connection's own size; extensions are
+    pairs of name and value (`kme.extensions`)."""
 
     number: int = 1
     size_bits: int | None = None
     additional_slave_sae_ids: tuple[str, ...] = ()
-    mandatory_extensions: tuple[str, ...] = ()
+    mandatory_extensions: tuple[tuple[str, Any], ...] = ()
+    optional_extensions: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)

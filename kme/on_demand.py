@@ -2,8 +2,7 @@
 
 What belongs to a connection goes to its pool of that size; what was cut and not taken is there for the next request.
 Keys for additional slaves belong to one request, and to a pool of its own: all are delivered in one step, or all are
-voided.
-No leader is needed for it (kme/leadership.py): a range is recorded under the lock of the link's row, whoever cuts.
+voided. Why this needs no leader: `kme.owner`.
 """
 
 from __future__ import annotations
@@ -14,15 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from uuid import UUID, uuid4
 
-from kme.batches import BatchOwner
-from kme.block_records import BlockRecords
 from kme.directory import Directory
 from kme.errors import BadRequest, KmeError, TooFewKeys, Unavailable
 from kme.keystore import KeyStore
 from kme.model import Connection, KmeSettings, Link
+from kme.owner import Owner
 from kme.recipients import Recipients
-from kme.request_records import RequestRecords
-from kme.voiding import Voiding
 from mutual_tls.client import Peer, PeerError
 
 log = logging.getLogger(__name__)
@@ -32,20 +28,17 @@ class OnDemand:
     def __init__(
         self,
         settings: KmeSettings,
-        records: BlockRecords,
-        requests: RequestRecords,
+        owner: Owner,
         keystore: KeyStore,
-        batches: BatchOwner,
-        voiding: Voiding,
         directory: Directory,
         peers: Mapping[str, Peer],
     ) -> None:
         self._settings = settings
-        self._records = records
-        self._requests = requests
+        self._records = owner.records
+        self._requests = owner.requests
+        self._batches = owner.batches
+        self._voiding = owner.voiding
         self._keystore = keystore
-        self._batches = batches
-        self._voiding = voiding
         self._directory = directory
         self._peers = peers
         self._waiting = threading.BoundedSemaphore(settings.on_demand_limit)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from kme.audit import AuditTrail
 from kme.directory_source import DirectorySource
 from kme.errors import KmeError, Unavailable
+from kme.leadership import Leadership
 from kme.link_keeper import LinkKeeper
 
 log = logging.getLogger(__name__)
@@ -28,14 +29,18 @@ class Scheduler:
         prepare: Callable[[], None],
         check_stores: Callable[[], None],
         interval_s: float = 0.25,
+        *,
         sources: Sequence[DirectorySource] = (),
+        leadership: Leadership | None = None,
     ) -> None:
+        """Without `leadership` it works unasked, as tests of a single one may."""
         self._keepers = keepers
         self._sources = sources
         self._audit = audit
         self._prepare = prepare
         self._check_stores = check_stores
         self._interval_s = interval_s
+        self._leadership = leadership
         self._waiting_for = "it has not begun yet"
         self._threads: list[threading.Thread] = []
 
@@ -48,8 +53,19 @@ class Scheduler:
             raise Unavailable(f"the scheduler's work has ended on {', '.join(ended)}: restart it")
         self._check_stores()
 
+    def duty(self) -> dict[str, str]:
+        """For the health check: one that stands by is as healthy as the one in office."""
+        return {"scheduler": "in office" if self._in_office() else "standing by"}
+
+    def resign(self) -> None:
+        """Ends what `step` began: lets another scheduler of this KME take over."""
+        if self._leadership:
+            self._leadership.resign()
+
     def step(self) -> None:
-        """Everything once, in this thread."""
+        """Everything once, in this thread; nothing where another scheduler is in office."""
+        if self._leadership and not self._leadership.hold():
+            return
         for source in self._sources:
             source.step()
         for keeper in self._keepers:
@@ -65,12 +81,24 @@ class Scheduler:
         tasks += [(f"link {keeper.link.name}", keeper.step) for keeper in self._keepers]
         tasks += [(f"the folder of link {source.link.name}", source.step) for source in self._sources]
         for name, task in tasks:
-            thread = threading.Thread(target=self._repeat, args=(name, task, stop), name=name)
-            thread.start()
-            self._threads.append(thread)
+            self._start(name, self._repeat, name, self._only_in_office(task), stop)
+        if self._leadership:
+            self._start("leadership", self._repeat, "leadership", self._leadership.hold, stop)
         self._waiting_for = ""
         for thread in self._threads:
             thread.join()
+        self.resign()
+
+    def _start(self, name: str, work: Callable[..., None], *arguments: object) -> None:
+        thread = threading.Thread(target=work, args=arguments, name=name)
+        thread.start()
+        self._threads.append(thread)
+
+    def _in_office(self) -> bool:
+        return self._leadership is None or self._leadership.term is not None
+
+    def _only_in_office(self, task: Callable[[], object]) -> Callable[[], object]:
+        return lambda: task() if self._in_office() else None
 
     def _prepared(self, stop: threading.Event) -> bool:
         said = ""

@@ -103,10 +103,16 @@ def listener_app(
     return app
 
 
-def operator_app(name: str, fault: Callable[[], str | None] = lambda: None, *, max_body_bytes: int = 1 << 16) -> Flask:
+def operator_app(
+    name: str,
+    fault: Callable[[], str | None] = lambda: None,
+    also: Callable[[], dict[str, str]] = dict,
+    *,
+    max_body_bytes: int = 1 << 16,
+) -> Flask:
     """The app of a process's `ops` listener: operators may do what it offers, the health probe `GET /healthz` alone.
 
-    `fault` says in words what is wrong now, or None: then the process is healthy.
+    `fault` says in words what is wrong now, or None: then the process is healthy, and `also` has more members to show.
     """
     app = listener_app(name, lambda caller: caller.role in ("operator", "probe"), max_body_bytes=max_body_bytes)
 
@@ -119,7 +125,7 @@ def operator_app(name: str, fault: Callable[[], str | None] = lambda: None, *, m
     @app.get("/healthz")
     def healthz() -> Response:
         message = fault()
-        return answer({"status": "failing", "message": message}, 503) if message else answer({"status": "ok"})
+        return answer({"status": "failing", "message": message}, 503) if message else answer({"status": "ok"} | also())
 
     return app
 

@@ -272,7 +272,13 @@ def _check_references(topology: Topology) -> None:
             _check_known(f"table connections[{number}], key {end}", name, saes, "SAE")
         # Without relay, which is not there yet, keys reach no further than the next site.
         ends = [topology.site_of_sae(sae).name for sae in (connection.master, connection.slave)]
-        if not any(link.joins(*ends) for link in topology.links):
+        if ends[0] == ends[1]:
+            if not topology.links_of(ends[0]):
+                raise TopologyError(
+                    f"table connections[{number}], key slave: {connection.master} and {connection.slave} are both at "
+                    f"site {ends[0]}, where no link ends: expected one, since keys are cut from a link's blocks"
+                )
+        elif not any(link.joins(*ends) for link in topology.links):
             raise TopologyError(
                 f"table connections[{number}], key slave: {connection.master} (site {ends[0]}) and {connection.slave} "
                 f"(site {ends[1]}) have no link between their sites: expected a pair at the two ends of one link"

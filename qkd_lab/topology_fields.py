@@ -155,6 +155,7 @@ PROTOCOL = {
 KEY_SIZE_BITS = range(8, 4096 + 1, 8)
 MAX_KEYS = range(1, 100_000 + 1)
 MAX_KEYS_PER_REQUEST = range(1, 1_000 + 1)
+MAX_SAE_IDS = range(0, 32 + 1)
 
 CONNECTION = {
     "master": Key("an SAE id", _text, required=True),
@@ -165,5 +166,5 @@ CONNECTION = {
     ),
     "max_keys": _count(MAX_KEYS),
     "max_keys_per_request": _count(MAX_KEYS_PER_REQUEST),
-    "max_sae_ids": Key("0, since multicast is not there yet", _integer(0, 0)),
+    "max_sae_ids": _count(MAX_SAE_IDS),
 }

@@ -29,7 +29,7 @@ def make(settings: Settings) -> Server:
                 "ops",
                 settings.bind("ops"),
                 settings.authority("operator"),
-                lambda: health_app(settings.process, scheduler.check),
+                lambda: health_app(settings.process, scheduler.check, scheduler.duty),
             )
         ],
         threads=4,

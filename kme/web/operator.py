@@ -16,8 +16,9 @@ from mutual_tls.app import answer
 from mutual_tls.app import operator_app as ops_listener
 
 
-def health_app(name: str, check: Callable[[], None]) -> Flask:
-    """An operator listener with nothing but `/healthz`; `check` raises KmeError, in words, where something is wrong."""
+def health_app(name: str, check: Callable[[], None], also: Callable[[], dict[str, str]] = dict) -> Flask:
+    """An operator listener with nothing but `/healthz`; `check` raises KmeError, in words, where something is wrong;
+    `also` is said beside that all is well."""
 
     def fault() -> str | None:
         try:
@@ -26,7 +27,7 @@ def health_app(name: str, check: Callable[[], None]) -> Flask:
             return error.message
         return None
 
-    return answer_errors(ops_listener(name, fault))
+    return answer_errors(ops_listener(name, fault, also))
 
 
 def operator_app(kme: Entity) -> Flask:

@@ -36,7 +36,7 @@ def _qos(_context: click.Context, _option: click.Parameter, given: tuple[str, ..
 @click.option("--key-size", default=256, show_default=True, help="Bits of a key.")
 @click.option("--max-keys", default=1000, show_default=True, help="Keys in the pool when it is full.")
 @click.option("--max-keys-per-request", type=int, help="By default 128, or --max-keys where that is less.")
-@click.option("--max-sae-ids", type=click.IntRange(0, 0), default=0, help="Only 0: multicast is not there yet.")
+@click.option("--max-sae-ids", default=0, show_default=True, help="Additional slaves that a request may name.")
 @click.option("--qos", multiple=True, callback=_qos, metavar="NAME=VALUE", help=f"One of {', '.join(QOS_MEMBERS)}.")
 @click.pass_context
 def register(
@@ -64,9 +64,8 @@ def register(
         **qos,
     }
     found: dict[str, Any] = operator.call(f"kme-{site}", "POST", "/register_connection", body)
-    click.echo(
-        f"connection {master} → {slave} is registered at kme-{site} and kme-{other}: {found.get('connection_id', '')}"
-    )
+    kmes = f"kme-{site}" if site == other else f"kme-{site} and kme-{other}"
+    click.echo(f"connection {master} → {slave} is registered at {kmes}: {found.get('connection_id', '')}")
 
 
 @register.command()

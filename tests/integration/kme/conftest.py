@@ -179,7 +179,7 @@ def databases(postgres_dsn: str) -> dict[str, str]:
 
 @pytest.fixture
 def make_site(databases: dict[str, str], redis_url: str) -> Iterator[Callable[..., Site]]:
-    entities = []
+    entities, sites = [], []
     urls = {"kme-a": f"{redis_url}?db=1", "kme-b": f"{redis_url}?db=2"}
     keks = {kme_id: secrets.token_bytes(32) for kme_id in urls}
     for url in urls.values():
@@ -202,11 +202,16 @@ def make_site(databases: dict[str, str], redis_url: str) -> Iterator[Callable[..
             db=DB,
             peers=options.pop("peers", {}),
             database_size=2,
+            clock=options.pop("clock", None),
         )
         entities.append(entity)
-        return Site(entity, entity.peers)
+        sites.append(Site(entity, entity.peers))
+        return sites[-1]
 
     yield make
+    for site in sites:
+        if site.scheduler:
+            site.scheduler.resign()
     for entity in entities:
         entity.close()
 
@@ -249,6 +254,7 @@ def restarted(network: Network, make_site: Callable[..., Site]) -> Callable[[str
         peers = {other.kme_id: AppPeer(other.apps["kme"], Identity("kme", kme_id))}
         new = make_site(kme_id, peers=peers, folder=old.entity.settings.links[0].folder)
         other.peers[kme_id] = AppPeer(new.apps["kme"], Identity("kme", other.kme_id))
+        old.scheduler.resign()  # as its process has ended
         new.entity.prepare()
         start_scheduler(new, network.qkde)
         start_scheduler(other, network.qkde)
@@ -262,6 +268,8 @@ def restarted(network: Network, make_site: Callable[..., Site]) -> Callable[[str
 
 
 def start_scheduler(site: Site, qkde: FakeQkde) -> None:
+    if site.scheduler:
+        site.scheduler.resign()
     site.scheduler = site.entity.scheduler(
         qkde.at(site.kme_id), clock=lambda: site.clock[0], start_round=lambda work: work()
     )
@@ -273,6 +281,6 @@ def _empty(dsn: str) -> None:
         cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'schema_version'")
         tables = [row[0] for row in cursor.fetchall()]
         cursor.execute("SET session_replication_role = replica")  # the order of the tables does not matter then
-        for table in tables:
+        for table in set(tables) - {"leadership"}:
             cursor.execute(f"DELETE FROM {table}")
     connection.close()

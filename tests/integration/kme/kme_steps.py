@@ -12,6 +12,29 @@ class Crash(BaseException):
     """The process is gone: nothing may catch it on its way."""
 
 
+def crash_in(steps, crash_at, after):
+    """Counts the calls of the named methods and crashes at one, before or after it took place; returns the counter."""
+    count = 0
+
+    def counted(call):
+        def wrapper(*arguments, **options):
+            nonlocal count
+            count += 1
+            if count == crash_at and not after:
+                raise Crash
+            result = call(*arguments, **options)
+            if count == crash_at:
+                raise Crash
+            return result
+
+        return wrapper
+
+    for owner, names in steps:
+        for name in names:
+            setattr(owner, name, counted(getattr(owner, name)))
+    return lambda: count
+
+
 def pool_ids(network, site="a") -> set[str]:
     """Takes every key out of a pool at its master's and fetches it at its slave's; the ids, all found equal."""
     master, slave = (network.a, network.b) if site == "a" else (network.b, network.a)
@@ -71,3 +94,52 @@ def new_batch(network, **changes):
     end = batch["offset_bits"] + batch["key_size_bits"] * len(batch["key_ids"])
     fresh = {"batch_id": str(uuid4()), "offset_bits": end, "key_ids": [str(uuid4())]}
     return batch | fresh | changes
+
+
+# Additional slaves, and SAEs of one KME
+
+SITES = {"sae-a": "a", "sae-b": "b", "third-a": "a", "third-b": "b", "other": "b"}
+
+
+def connected(network, master="sae-a", slave="sae-b", max_sae_id_count=0, **members):
+    """Registers both SAEs and a connection between them; the shipped one in its place where there is one."""
+    for sae_id in (master, slave):
+        site(network, sae_id).operator.post("/v1/saes", json={"sae_id": sae_id})
+    body = {
+        "source_KME_ID": f"kme-{SITES[master]}",
+        "target_KME_ID": f"kme-{SITES[slave]}",
+        "master_SAE_ID": master,
+        "slave_SAE_ID": slave,
+        "max_keys_count": 20,
+        "max_key_per_request": 10,
+        "max_SAE_ID_count": max_sae_id_count,
+    }
+    answer = site(network, master).operator.post("/register_connection", json=body | members)
+    assert answer.status_code == 201, answer.get_json()
+
+
+def site(network, sae_id):
+    return getattr(network, SITES[sae_id])
+
+
+def ask(network, master, slave, **request):
+    return site(network, master).sae(master).post(f"/api/v1/keys/{slave}/enc_keys", json=request)
+
+
+def fetch(network, sae_id, master, keys):
+    asked = {"key_IDs": [{"key_ID": key["key_ID"]} for key in keys]}
+    return site(network, sae_id).sae(sae_id).post(f"/api/v1/keys/{master}/dec_keys", json=asked)
+
+
+def counted_stored_bits(entity) -> int:
+    """The bits of all copies that are there, counted one by one: what the account calls `stored`."""
+    client = entity.keystore._redis
+    records = [one[16:] for name in client.scan_iter("pool:*") for one in client.lrange(name, 0, -1)]
+    records += [one for name in client.scan_iter("copies:*") for one in client.hvals(name)]
+    return sum(8 * (len(one) - 13 - 32) for one in records)
+
+
+def assert_accounts(network) -> None:
+    network.assert_account_adds_up()
+    for one in (network.a, network.b):
+        assert one.entity.account().stored == counted_stored_bits(one.entity)

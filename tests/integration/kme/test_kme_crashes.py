@@ -11,7 +11,7 @@ from kme.errors import Unavailable
 from mutual_tls.client import Refused
 from mutual_tls.identity import Identity
 
-from kme_steps import Crash, blocks, filled, link, pool_ids, post, unsettled
+from kme_steps import Crash, blocks, crash_in, filled, link, pool_ids, post, unsettled
 
 
 def fill_and_close_a_block(network):
@@ -31,32 +31,14 @@ def test_there_are_no_other_crash_points(network):
 
 
 def interrupted(network, crash_at, after):
-    """Counts the scheduler of a's calls to stores and peer, and crashes at one, before or after it took place."""
-    count = 0
-
-    def counted(call):
-        def wrapper(*arguments, **options):
-            nonlocal count
-            count += 1
-            if count == crash_at and not after:
-                raise Crash
-            result = call(*arguments, **options)
-            if count == crash_at:
-                raise Crash
-            return result
-
-        return wrapper
-
     entity = network.a.entity
+    records = ("set_tags", "set_confirmed", "record_batch", "settle", "start_closing", "set_closed")
     steps = [
-        (entity.block_records, ("set_tags", "set_confirmed", "record_batch", "settle", "start_closing", "set_closed")),
+        (network.a.scheduler._keepers[0].owner.records, records),
         (entity.keystore, ("cut", "close_block", "forget_audit_entries")),
         (network.a.peers["kme-b"], ("request",)),
     ]
-    for owner, names in steps:
-        for name in names:
-            setattr(owner, name, counted(getattr(owner, name)))
-    return lambda: count
+    return crash_in(steps, crash_at, after)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])

@@ -99,7 +99,6 @@ def test_a_link_is_found_by_either_of_its_ends():
         ('saes = ["sae-b"]', 'saes = ["sae-b", "sae-b-app"]', ["saes", "sae-b-app"]),
         ('saes = ["sae-b"]', 'saes = ["sae-b", ".."]', ["saes", "'..'"]),
         ('slave = "sae-b"', 'slave = "sae-x"', ["connections[1]", "slave", "sae-a, sae-b", "sae-x"]),
-        ('slave = "sae-b"', 'slave = "sae-a"', ["connections[1]", "slave", "no link"]),
         (
             'slave = "sae-b"',
             'slave = "sae-b"\nkey_size_bits = 12',
@@ -118,7 +117,7 @@ def test_a_link_is_found_by_either_of_its_ends():
             'slave = "sae-b"\nmax_keys = 50\nmax_keys_per_request = 51',
             ["connections[1]", "max_keys_per_request", "1 to max_keys", "50", "got 51"],
         ),
-        ('slave = "sae-b"', 'slave = "sae-b"\nmax_sae_ids = 1', ["connections[1]", "max_sae_ids", "0", "multicast"]),
+        ('slave = "sae-b"', 'slave = "sae-b"\nmax_sae_ids = 33', ["connections[1]", "max_sae_ids", "0 to 32", "33"]),
         ("[[sites]]", 'doors = ["quick", "front"]\n[[sites]]', ["top level", "doors", "quick, life-cycle, entropy"]),
         ("[[sites]]", 'doors = ["quick", "quick"]\n[[sites]]', ["top level", "doors", "once"]),
         ("physics = {", 'source = "files"\nphysics = {', ["links[a-b]", "source", "bb84 or directory", "'files'"]),
@@ -158,6 +157,7 @@ def test_the_limits_of_a_connection_are_those_of_the_kme():
     sizes = limits.KEY_SIZE_BITS
     assert (sizes[0], sizes[-1], sizes.step) == (model.MIN_KEY_SIZE_BITS, model.MAX_KEY_SIZE_BITS, 8)
     assert (limits.MAX_KEYS[0], limits.MAX_KEYS[-1]) == (1, model.MAX_POOL_KEY_COUNT)
+    assert (limits.MAX_SAE_IDS[0], limits.MAX_SAE_IDS[-1]) == (0, model.MAX_ADDITIONAL_SLAVES)
     assert (limits.MAX_KEYS_PER_REQUEST[0], limits.MAX_KEYS_PER_REQUEST[-1]) == (1, model.MAX_KEYS_PER_REQUEST)
 
 
@@ -222,3 +222,24 @@ def test_a_link_starts_with_any_of_its_physics(tmp_path):
 def test_the_topology_and_the_link_have_the_same_settings_and_defaults():
     assert LinkPhysics().changed(**asdict(Physics())) == LinkPhysics()
     assert set(asdict(Physics())) == {field.name for field in fields(LinkPhysics)} == set(PHYSICS)
+
+
+@pytest.mark.parametrize("slave", ["sae-a", "sae-a2"])
+def test_a_connection_may_join_two_saes_of_one_site_or_one_sae_with_itself(tmp_path, slave):
+    text = GOOD.replace('saes = ["sae-a"]', 'saes = ["sae-a", "sae-a2"]').replace(
+        'slave = "sae-b"', f'slave = "{slave}"'
+    )
+    (connection,) = load(file_with(tmp_path, text)).connections
+    assert (connection.master, connection.slave) == ("sae-a", slave)
+
+
+def test_a_connection_between_sites_without_a_link_is_refused(tmp_path):
+    far = '[[sites]]\nname = "c"\nsaes = ["sae-c"]\n[[connections]]\nmaster = "sae-a"\nslave = "sae-c"\n'
+    with pytest.raises(TopologyError, match=r"connections\[2\], key slave: .* have no link between their sites"):
+        load(file_with(tmp_path, GOOD + far))
+
+
+def test_a_connection_within_a_site_without_links_is_refused(tmp_path):
+    lonely = '[[sites]]\nname = "c"\nsaes = ["sae-c"]\n[[connections]]\nmaster = "sae-c"\nslave = "sae-c"\n'
+    with pytest.raises(TopologyError, match=r"connections\[2\].*both at site c, where no link ends"):
+        load(file_with(tmp_path, GOOD + lonely))
