@@ -120,6 +120,8 @@ def test_a_link_is_found_by_either_of_its_ends():
         ('slave = "sae-b"', 'slave = "sae-b"\nmax_sae_ids = 33', ["connections[1]", "max_sae_ids", "0 to 32", "33"]),
         ("[[sites]]", 'doors = ["quick", "front"]\n[[sites]]', ["top level", "doors", "quick, life-cycle, entropy"]),
         ("[[sites]]", 'doors = ["quick", "quick"]\n[[sites]]', ["top level", "doors", "once"]),
+        ('saes = ["sae-b"]', 'kme_names = ["kme-a"]', ["sites", "kme_names", "once", "'kme-a'"]),
+        ('saes = ["sae-b"]', 'kme_names = "x"', ["sites[b]", "kme_names", "a list of names"]),
         ("physics = {", 'source = "files"\nphysics = {', ["links[a-b]", "source", "bb84 or directory", "'files'"]),
         ("physics = {", 'source = "directory"\nphysics = {', ["links[a-b]", "physics", "where source is directory"]),
         ("physics = {", "delete_after_reading = true\nphysics = {", ["delete_after_reading", "where source is bb84"]),
