@@ -8,7 +8,7 @@ at every moment. `reserved` is the part of the remainder that Postgres has recor
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import groupby
 from typing import Any
 
@@ -28,15 +28,16 @@ class Account:
     delivered: int
     burned: int
     destroyed: int
+    expired: int
 
     @property
     def balanced(self) -> bool:
-        spent = self.delivered + self.burned + self.destroyed
+        spent = self.delivered + self.burned + self.destroyed + self.expired
         return self.received + self.copied == self.remainder + self.reserved + self.stored + spent
 
     def as_json(self) -> dict[str, int | bool]:
-        entries = ("received", "copied", "remainder", "reserved", "stored", "delivered", "burned", "destroyed")
-        return {f"{name}_bits": getattr(self, name) for name in entries} | {"balanced": self.balanced}
+        entries = {f"{entry.name}_bits": getattr(self, entry.name) for entry in fields(self)}
+        return entries | {"balanced": self.balanced}
 
 
 def account_of(records: BlockRecords, keystore: KeyStore) -> Account:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -45,8 +46,10 @@ def readable(fields: dict[bytes, bytes]) -> dict[str, Any]:
             detail[name] = [str(UUID(bytes=value[i : i + 16])) for i in range(0, len(value), 16)]
         elif name in _UUIDS:
             detail[name] = str(UUID(bytes=value)) if len(value) == 16 else value.decode()
-        elif name in ("bits", "key_count", "copy_count"):
+        elif name in ("bits", "key_count", "copy_count", "call_count"):
             detail[name] = int(value)
+        elif name == "kind":
+            detail |= json.loads(value)
         else:
             detail[name] = value.decode()
     return detail

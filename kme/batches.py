@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 from kme.block_records import BlockRecords
@@ -124,13 +125,17 @@ class BatchOwner:
         store does not or the peer refuses; what was recorded by then is redriven or burned.
         """
         filled_count = 0
+        # Its time runs from before the first send: it must not outlast the other end's, whenever that begins.
+        times = {"recorded_ms": self._cutter.fast_clock_ms(), "ttl_s": self._settings.pool_ttl_of(connection)}
         while filled_count < count:
             wanted = min(count - filled_count, self._settings.max_batch_key_count)
             batch = self._records.record_batch(
                 self._settings.kme_id,
                 link.name,
                 size_bits,
-                lambda block, wanted=wanted: lay(block, connection, size_bits, wanted, recipients, request_id),
+                lambda block, wanted=wanted: replace(
+                    lay(block, connection, size_bits, wanted, recipients, request_id), **times
+                ),
             )
             if batch is None:
                 break
@@ -226,4 +231,5 @@ _REASONS = {
     "void": "it was voided",
     "overlap": "its range was cut before",
     "known_key": "one of its key ids is in use",
+    "removed": "its connection was removed",
 }

@@ -20,7 +20,8 @@ from kme.model import CONFIRMATION_BITS, Batch, Block
 
 _BLOCK = "block_id, link, owner_kme_id, length_bits, state, digest, cursor_bits, owner_tag, peer_tag, origin, binding"
 BATCH_COLUMNS = (
-    "batch_id, block_id, offset_bits, key_size_bits, connection_id, key_ids, recipients, own_recipients, request_id"
+    "batch_id, block_id, offset_bits, key_size_bits, connection_id, key_ids, recipients, own_recipients, request_id,"
+    " ttl_s, recorded_ms"
 )
 # For reading; `batch` has to be joined with `connection`.
 BATCH_FIELDS = ", ".join(f"batch.{name}" for name in BATCH_COLUMNS.split(", ")) + ", master_sae_id, slave_sae_id"
@@ -138,7 +139,7 @@ class BlockRecords:
             batch = make(_block(row))
             sql.execute(
                 f"INSERT INTO batch ({BATCH_COLUMNS}, state)"
-                " VALUES (%s, %s, %s, %s, %s, %s::uuid[], %s, %s, %s, 'recorded')",
+                " VALUES (%s, %s, %s, %s, %s, %s::uuid[], %s, %s, %s, %s, %s, 'recorded')",
                 (
                     batch.batch_id,
                     batch.block_id,
@@ -149,6 +150,8 @@ class BlockRecords:
                     list(batch.recipients),
                     list(batch.own_recipients),
                     batch.request_id,
+                    batch.ttl_s,
+                    batch.recorded_ms,
                 ),
             )
             sql.execute("UPDATE block SET cursor_bits = %s WHERE block_id = %s", (batch.end_bits, batch.block_id))
@@ -191,6 +194,16 @@ class BlockRecords:
                 " WHERE state = 'recorded' AND request_id IS NULL GROUP BY connection_id, key_size_bits"
             )
             return {(row["connection_id"], row["key_size_bits"]): int(row["key_count"]) for row in sql.fetchall()}
+
+    def void_batches_of_removed(self) -> list[Batch]:
+        """Settles the open batches of removed connections as refused, and gives them: their bits are to be burned."""
+        with self._database.transaction() as sql:
+            sql.execute(
+                "UPDATE batch SET state = 'refused', refusal = 'its connection was removed' FROM connection"
+                " WHERE batch.connection_id = connection.connection_id AND connection.removed"
+                f" AND batch.state = 'recorded' AND request_id IS NULL RETURNING {BATCH_FIELDS}"
+            )
+            return [batch_in_row(row) for row in sql.fetchall()]
 
     def open_blocks(self, link: str) -> list[Block]:
         """Whoever owns them, sorted by owner and state."""

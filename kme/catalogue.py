@@ -2,62 +2,112 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from uuid import UUID
 
-from kme.errors import BadRequest, NotEntitled
-from kme.model import Connection
+from kme.errors import BadRequest, NotEntitled, Suspended, Unavailable
+from kme.keystore import KeyStore
+from kme.model import Connection, Sae, connection_id_of
 from kme.records import Records
+
+_OLD_AFTER_S = 10.0
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    """What Postgres held at one moment, and the mark that the key store had just before."""
+
+    mark: bytes | None = None
+    read_at_s: float = float("-inf")
+    saes: dict[str, Sae] = field(default_factory=dict)
+    connections: dict[UUID, Connection] = field(default_factory=dict)
 
 
 class Catalogue:
-    """SAEs and connections never change once registered, so what was found stays true; what was not is looked up."""
+    """SAEs and connections as the site's Postgres has them.
 
-    def __init__(self, records: Records) -> None:
+    Whoever changes one leaves a new mark in the key store (`changed`). Every look-up compares it, so a suspension holds
+    in all processes from the moment its call is answered. Where a mark was not left, since its process died, the
+    change is seen after 10 s.
+    """
+
+    def __init__(self, records: Records, keystore: KeyStore, clock: Callable[[], float] = time.monotonic) -> None:
         self._records = records
-        self._lock = threading.Lock()
-        self._saes: set[str] = set()
-        self._connections: dict[UUID, Connection] = {}
-        self._between: dict[tuple[str, str], Connection] = {}
+        self._keystore = keystore
+        self._clock = clock
+        self._reading = threading.Lock()
+        self._snapshot = _Snapshot()
 
-    def admit(self, sae_id: str) -> None:
-        """Raises NotEntitled for an SAE that is not registered at this KME."""
-        if not self.is_own(sae_id):
-            raise NotEntitled(f"SAE {sae_id} is not registered at this KME")
+    def changed(self) -> None:
+        """Tells every process of the site that SAEs or connections have changed: call it after the commit."""
+        self._keystore.leave_catalogue_mark()
+
+    def sae(self, sae_id: str) -> Sae | None:
+        """The SAE, where it is registered at this KME."""
+        return self._current().saes.get(sae_id)
 
     def is_own(self, sae_id: str) -> bool:
-        if sae_id in self._saes:
-            return True
-        if not self._records.has_sae(sae_id):
-            return False
-        with self._lock:
-            self._saes.add(sae_id)
-        return True
+        """Whether it is registered at this KME, suspended or not."""
+        return self.sae(sae_id) is not None
+
+    def admit(self, sae_id: str) -> Sae:
+        """Raises NotEntitled for an SAE that is not registered at this KME, or is suspended."""
+        sae = self.sae(sae_id)
+        if sae is None:
+            raise NotEntitled(f"SAE {sae_id} is not registered at this KME")
+        if sae.suspended:
+            raise Suspended(f"SAE {sae_id} is suspended at this KME: its operator can resume it")
+        return sae
 
     def between(self, master_sae_id: str, slave_sae_id: str) -> Connection:
-        """Raises BadRequest where the two are not connected."""
-        connection = self._between.get((master_sae_id, slave_sae_id))
+        """Raises BadRequest where the two are not connected, or their connection is suspended."""
+        connection = self.by_id(connection_id_of(master_sae_id, slave_sae_id))
         if connection is None:
-            connection = self._records.connection_between(master_sae_id, slave_sae_id)
-            if connection is None:
-                raise BadRequest(
-                    f"no connection is registered from master SAE {master_sae_id} to slave SAE {slave_sae_id}"
-                )
-            self._remember([connection])
+            raise BadRequest(f"no connection is registered from master SAE {master_sae_id} to slave SAE {slave_sae_id}")
+        refuse_suspended(connection)
         return connection
 
     def by_id(self, connection_id: UUID) -> Connection | None:
-        if connection_id not in self._connections:
-            self._remember(self._records.connections())
-        return self._connections.get(connection_id)
+        """Suspended or not."""
+        return self._current().connections.get(connection_id)
 
     def refresh(self) -> list[Connection]:
-        connections = self._records.connections()
-        self._remember(connections)
-        return connections
+        """All connections, in the order of their registration, as they are now."""
+        mark = self._keystore.catalogue_mark()
+        with self._reading:
+            return list(self._read(mark).connections.values())
 
-    def _remember(self, connections: list[Connection]) -> None:
-        with self._lock:
-            for connection in connections:
-                self._connections[connection.connection_id] = connection
-                self._between[connection.master_sae_id, connection.slave_sae_id] = connection
+    def _current(self) -> _Snapshot:
+        mark, now = self._keystore.catalogue_mark(), self._snapshot
+        if mark is None or mark != now.mark:
+            with self._reading:
+                # Another thread may have read it since. A mark of None is one that a lost store has not got back yet.
+                return self._snapshot if mark is not None and self._snapshot.mark == mark else self._read(mark)
+        if self._clock() - now.read_at_s > _OLD_AFTER_S:
+            # Nothing is known to have changed, so without Postgres keys go on being delivered.
+            with self._reading, contextlib.suppress(Unavailable):
+                self._read(mark)
+        return self._snapshot
+
+    def _read(self, mark: bytes | None) -> _Snapshot:
+        # The mark was read first: a change in between has a later one, and is read with the next look-up.
+        saes, connections = self._records.saes(), self._records.connections()
+        found = _Snapshot(
+            mark,
+            self._clock(),
+            {one.sae_id: one for one in saes},
+            {one.connection_id: one for one in connections},
+        )
+        self._snapshot = found
+        return found
+
+
+def refuse_suspended(connection: Connection) -> None:
+    """Raises BadRequest: like a connection that is not registered, and not like a caller that is not admitted."""
+    if connection.suspended:
+        ends = f"from master SAE {connection.master_sae_id} to slave SAE {connection.slave_sae_id}"
+        raise BadRequest(f"the connection {ends} is suspended")

@@ -16,9 +16,13 @@ _ATTEMPTS = 50  # each lost race means that another cut of the same block succee
 
 
 class Cutter:
-    def __init__(self, keystore: KeyStore, keywrap: KeyWrap) -> None:
+    def __init__(self, keystore: KeyStore, keywrap: KeyWrap, kept_after_pool_s: int) -> None:
         self._keystore = keystore
         self._keywrap = keywrap
+        self._kept_after_pool_s = kept_after_pool_s
+
+    def fast_clock_ms(self) -> int:
+        return self._keystore.clocks_ms()[0]
 
     def untouched(self, block_id: UUID) -> bytes | None:
         """A block's bits, packed; None where it is not here or something was cut from it before."""
@@ -73,7 +77,8 @@ class Cutter:
                 keys.append((key_id, self._keywrap.wrap(key, key_context(key_id, cut.connection_id))))
             bits[first:end] = bytes(end - first)
             rewrapped = self._keywrap.wrap(bytes(bits), block_context(cut.block_id, stored.version + 1))
-            outcome = self._keystore.cut(replace(cut, keys=keys), stored.version, rewrapped)
+            copies_ttl_s = cut.pool_ttl_s + self._kept_after_pool_s
+            outcome = self._keystore.cut(replace(cut, keys=keys), stored.version, rewrapped, copies_ttl_s)
             if outcome != "raced":
                 return outcome
         raise Unavailable("the block is being cut by too many at once, try again")
@@ -99,6 +104,8 @@ def _cut_of(batch: Batch) -> Cut:
         entry="stored",
         connection_id=batch.connection_id,
         key_size_bits=batch.key_size_bits,
+        recorded_ms=batch.recorded_ms,
+        pool_ttl_s=batch.ttl_s,
         entitlement=entitlement(batch.connection_id, batch.master_sae_id, (*batch.recipients, *batch.own_recipients)),
     )
 

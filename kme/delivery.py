@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
-from kme.catalogue import Catalogue
+from kme.catalogue import Catalogue, refuse_suspended
 from kme.errors import BadRequest, NotEntitled, TooFewKeys
 from kme.etsi014 import KEYS_NOT_FOUND, SIZE_NOT_IN_BYTES
 from kme.extensions import MANDATORY_NOT_MET, PREFIX, Terms, mandatory_terms, preferred_terms
 from kme.keystore import KeyStore, NotFetched
 from kme.keywrap import KeyWrap, key_context
-from kme.model import MAX_KEY_SIZE_BITS, MIN_KEY_SIZE_BITS, Connection, Key, KeyRequest, KmeSettings, PoolStatus
+from kme.model import (
+    MAX_KEY_SIZE_BITS,
+    MIN_KEY_SIZE_BITS,
+    Connection,
+    Key,
+    KeyRequest,
+    KmeSettings,
+    PoolStatus,
+    SaeLimits,
+    connection_id_of,
+)
 from kme.on_demand import OnDemand
 from kme.recipients import check_additional
 
@@ -36,27 +46,29 @@ class Delivery:
         count = self._keystore.stored_key_count(connection.connection_id, connection.key_size_bits)
         return PoolStatus(connection, min(count, connection.max_key_count))
 
-    def enc_keys(self, caller: str, slave_sae_id: str, request: KeyRequest) -> list[Key]:
+    def enc_keys(
+        self, caller: str, slave_sae_id: str, request: KeyRequest, is_there: Callable[[], bool] = lambda: True
+    ) -> list[Key]:
         """Gives the master `request.number` keys that nobody else gets, or raises and gives none.
 
         One atomic step, without Postgres and without the peer, where the pool has them. From the moment they are taken
-        they count as delivered, even where the answer is lost.
+        they count as delivered, even where the answer is lost. Keys cut for a caller that is not there any more
+        (`is_there`) are voided instead.
         """
-        self._catalogue.admit(caller)
         connection = self._as_master(caller, slave_sae_id)
         terms = mandatory_terms(request.mandatory_extensions)
         size_bits = check_request(request, connection)
+        limits = self._limits(caller, request.number * size_bits)
         if request.additional_slave_sae_ids:
             additional = request.additional_slave_sae_ids
-            return self._unwrapped(
-                connection, self._on_demand.deliver(connection, additional, size_bits, request.number)
-            )
+            delivered = self._on_demand.deliver(connection, additional, size_bits, request.number, limits, is_there)
+            return self._unwrapped(connection, delivered)
         preferred = preferred_terms(terms, request.optional_extensions)
-        found = self._take(connection, size_bits, request.number, preferred)
+        found = self._take(connection, size_bits, request.number, preferred, limits)
         if isinstance(found, int) and preferred != terms:
-            found = self._take(connection, size_bits, request.number, terms)
+            found = self._take(connection, size_bits, request.number, terms, limits)
         if isinstance(found, int):
-            found = self._take_fresh(connection, size_bits, request.number, terms, request.number - found)
+            found = self._take_fresh(connection, size_bits, request.number, terms, limits, request.number - found)
         return self._unwrapped(connection, found)
 
     def dec_keys(self, caller: str, master_sae_id: str, key_ids: Sequence[UUID]) -> list[Key]:
@@ -66,6 +78,8 @@ class Delivery:
         than that there is none: an additional slave may have no connection at all.
         """
         self._catalogue.admit(caller)
+        if connection := self._catalogue.by_id(connection_id_of(master_sae_id, caller)):
+            refuse_suspended(connection)
         found = self._keystore.fetch_keys(master_sae_id, key_ids, caller)
         if isinstance(found, NotFetched):
             if not found.own_count:
@@ -84,12 +98,28 @@ class Delivery:
             raise BadRequest(f"keys for master SAE {caller} are delivered by {connection.source_kme_id}")
         return connection
 
-    def _take(self, connection: Connection, size_bits: int, count: int, terms: Terms) -> list[tuple[UUID, bytes]] | int:
-        connection_id, master = connection.connection_id, connection.master_sae_id
-        return self._keystore.take_keys(connection_id, size_bits, count, master, max_age_ms=terms.max_age_ms)
+    def _limits(self, caller: str, wanted_bits: int) -> SaeLimits:
+        """The caller's quotas. Raises BadRequest where a whole one would not do, and waiting is in vain."""
+        limits = self._catalogue.admit(caller).limits.over(self._settings.default_limits)
+        for name in ("bits_per_hour", "bits_per_day"):
+            quota = getattr(limits, name)
+            if quota is not None and wanted_bits > quota:
+                raise BadRequest(f"{wanted_bits} bits of key asked for: the quota of SAE {caller} is {quota} {name}")
+        return limits
+    def _take(
+        self, connection: Connection, size_bits: int, count: int, terms: Terms, limits: SaeLimits
+    ) -> list[tuple[UUID, bytes]] | int:
+        connection_id, master, age_ms = connection.connection_id, connection.master_sae_id, terms.max_age_ms
+        return self._keystore.take_keys(connection_id, size_bits, count, master, max_age_ms=age_ms, limits=limits)
 
     def _take_fresh(
-        self, connection: Connection, size_bits: int, count: int, terms: Terms, missing_count: int
+        self,
+        connection: Connection,
+        size_bits: int,
+        count: int,
+        terms: Terms,
+        limits: SaeLimits,
+        missing_count: int,
     ) -> list[tuple[UUID, bytes]]:
         """The pool has too few: cuts more where the pool is not the scheduler's to fill, or has too old ones."""
         stored_count = self._keystore.stored_key_count(connection.connection_id, size_bits)
@@ -98,7 +128,7 @@ class Delivery:
         is_full = stored_count >= connection.max_key_count + connection.max_key_per_request
         if (not is_own_size or terms.max_age_ms is not None) and not is_full:
             self._on_demand.fill_pool(connection, size_bits, missing_count)
-        found = self._take(connection, size_bits, count, terms)
+        found = self._take(connection, size_bits, count, terms, limits)
         if not isinstance(found, int):
             return found
         if terms.max_age_ms is not None and stored_count >= count:

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from kme.account import Account, account_of, block_totals
+from kme.administration import Administration
+from kme.administration_records import AdministrationRecords
+from kme.admission import Admission
 from kme.audit import AuditTrail
 from kme.batches import BatchPeer
 from kme.catalogue import Catalogue
@@ -21,9 +24,11 @@ from kme.entropy import ByteCounts
 from kme.held_keys import HeldKeys
 from kme.intake import Intake
 from kme.key_files import KeyFiles
+from kme.key_records import KeyRecords
 from kme.keystore import KeyStore
 from kme.keywrap import KeyWrap
 from kme.leadership import FencedDatabase, Leadership
+from kme.lifecycle import Lifecycle
 from kme.link_keeper import LinkKeeper
 from kme.migrations import migrate
 from kme.model import Connection, KmeSettings, Link
@@ -32,7 +37,7 @@ from kme.owner import Owner
 from kme.records import Records
 from kme.registration import Registration
 from kme.rounds import RoundReports, Rounds, in_thread
-from kme.scheduler import Scheduler
+from kme.scheduler import Chore, Scheduler
 from kme.voiding import VoidingPeer
 from mutual_tls.client import Peer
 
@@ -67,8 +72,8 @@ class Entity:
         self.records = Records(self.database)
         self.reports = RoundReports(self.database)
         self.audit = AuditTrail(self.database, self.keystore)
-        self.catalogue = Catalogue(self.records)
-        self.cutter = Cutter(self.keystore, self.keywrap)
+        self.catalogue = Catalogue(self.records, self.keystore)
+        self.cutter = Cutter(self.keystore, self.keywrap, settings.kept_after_pool_s)
         self.owner = Owner(settings, self.database, self.keystore, self.cutter, self.catalogue)
         self.block_records, self.request_records = self.owner.records, self.owner.requests
         self.confirmation, self.closure = self.owner.confirmation, self.owner.closure
@@ -77,9 +82,21 @@ class Entity:
         self.intake = Intake(settings, self.block_records, self.keystore, self.keywrap, self.byte_counts)
         self.key_files = KeyFiles(self.database)
         self.batch_peer = BatchPeer(settings, self.block_records, self.cutter, self.catalogue)
+        self.admission = Admission(settings, self.catalogue, self.keystore)
+        self.registration = Registration(settings, self.records, self.catalogue, peers)
+        self.administration = Administration(
+            settings,
+            AdministrationRecords(self.database, settings.kme_id),
+            self.block_records,
+            self.catalogue,
+            self.keystore,
+            self.cutter,
+            self.registration,
+            peers,
+        )
         self.voiding_peer = VoidingPeer(self.block_records, self.cutter)
-        self.registration = Registration(settings, self.records, peers)
         self.directory = Directory(settings.kme_id, self.records, peers)
+        self.lifecycle = Lifecycle(settings, KeyRecords(self.database), self.keystore, self.audit)
         self.on_demand = OnDemand(settings, self.owner, self.keystore, self.directory, peers)
         self.delivery = Delivery(settings, self.catalogue, self.keystore, self.keywrap, self.on_demand)
         self.held_keys = HeldKeys(self.catalogue, self.keystore, self.delivery)
@@ -144,13 +161,20 @@ class Entity:
             for link in self.settings.links
             if link.folder
         ]
+        chores = [Chore(f"the folder of link {source.link.name}", source.step) for source in sources]
+        chores += [
+            Chore("administration", self.administration.step),
+            Chore("refused calls", self.admission.report),
+            Chore("expiry", self.lifecycle.sweep),
+            Chore("old records", self.lifecycle.forget_old),
+        ]
         return Scheduler(
             [keeper(link) for link in self.settings.links],
             audit,
             lambda: self.prepare(saes, connections),
             self.check,
             interval_s,
-            sources=sources,
+            chores=chores,
             leadership=leadership,
         )
 

@@ -30,6 +30,18 @@ class Conflict(KmeError):
     """It contradicts what is known; asking again gives the same answer."""
 
 
+class Suspended(NotEntitled):
+    """The caller is known, and an operator has suspended it."""
+
+
+class TooManyRequests(KmeError):
+    """A limit of the caller's; nothing was delivered. `retry_after_s`: when it may succeed, in whole seconds."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class Unavailable(KmeError):
     """A store or another process does not answer, or there is too little key: worth trying again."""
 

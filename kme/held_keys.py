@@ -26,16 +26,6 @@ class HeldKeys:
         (key,) = self._delivery.dec_keys(caller, found.master_sae_id, [key_id])
         return key, self._catalogue.by_id(found.connection_id)
 
-    def consume(self, caller: str, key_id: UUID) -> bool:
-        """The caller is done with a key. Whether its copy was still here: then it is destroyed, never delivered.
-
-        Raises NotEntitled where the key was made neither by nor for the caller, BadRequest where it never was here.
-        """
-        found = self._entitlement(caller, key_id)
-        if caller not in (found.master_sae_id, *found.recipients):
-            raise NotEntitled("the key is not for this SAE")
-        return self._keystore.destroy_copy(found.connection_id, key_id, caller)
-
     def _entitlement(self, caller: str, key_id: UUID) -> Entitlement:
         self._catalogue.admit(caller)
         found = self._keystore.entitlement_of(key_id)

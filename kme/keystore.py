@@ -5,30 +5,50 @@ Layout, with 16-byte binary UUIDs inside values:
 `pool:{connection or request}:{size}` list of key id | moment | wrapped key, at the master's KME ·
 `copies:{connection}` hash key id | recipient's SAE id → moment | wrapped key, a copy for each recipient of this site ·
 `entitlement` hash key id → connection, recipients and master, kept after delivery (see `entitlement`) ·
-`blocks` set of all block ids ever seen · `account` hash · `byte_counts` hash counts (wrapped), version ·
-`audit` stream · `kek` fingerprint.
-A moment is when the key was stored, 13 digits of milliseconds by the store's own clock: it is only ever compared with
-another of that clock. There is no EXPIRE anywhere: what Redis removes by itself would be missing in the account.
+`blocks` set of the block ids seen · `account` hash · `byte_counts` hash counts (wrapped), version ·
+`audit` stream · `kek` fingerprint · `ends:*` sorted sets of when
+the time of keys is over · `clock` hash · `catalogue` mark of the last change of SAEs and connections · `removed` set of
+connections that get no key · `revisions` hash connection → its revision that was followed · `calls:{sae}`,
+`quota:{sae}` what its limits count · `refusals` hash of refused calls by kind.
+A moment is when the key was recorded, 13 digits of milliseconds by the site's fast clock (db/lua/clock.lua). There is
+no EXPIRE anywhere: what Redis removes by itself would be missing in the account.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from kme.errors import Unavailable
-from kme.model import Block
+from kme.errors import TooManyRequests, Unavailable
+from kme.model import Block, Connection, SaeLimits
 
-ACCOUNT_ENTRIES = ("received", "copied", "remainder", "stored", "delivered", "burned", "destroyed")
+ACCOUNT_ENTRIES = ("received", "copied", "remainder", "stored", "delivered", "burned", "destroyed", "expired")
 _MOMENT_LENGTH = 13
+
+_SCRIPTS = (
+    "admit_call",
+    "close_block",
+    "consume_key",
+    "count_refusals",
+    "cut",
+    "fetch_keys",
+    "follow_connection",
+    "read_clock",
+    "report_refusals",
+    "store_block",
+    "sweep",
+    "take_keys",
+    "void",
+)
 
 
 @dataclass(frozen=True)
@@ -62,6 +82,8 @@ class Cut:
     connection_id: UUID | None = None
     key_size_bits: int = 0
     pool_id: UUID | None = None
+    recorded_ms: int = 0
+    pool_ttl_s: int = 0
     recipients: Sequence[str] = ()
     entitlement: bytes = b""
     keys: Sequence[tuple[UUID, bytes]] = field(default=(), repr=False)
@@ -98,15 +120,18 @@ class KeyStore:
             socket_connect_timeout=timeout_s,
             retry=Retry(NoBackoff(), 0),
         )
-        names = ("store_block", "cut", "take_keys", "fetch_keys", "void", "close_block", "destroy_copy")
+        sources = {name: (scripts / f"{name}.lua").read_text("utf-8") for name in _SCRIPTS}
+        clock = (scripts / "clock.lua").read_text("utf-8")
         self._scripts = {
-            name: self._redis.register_script((scripts / f"{name}.lua").read_text("utf-8")) for name in names
+            name: self._redis.register_script(clock + text if "site_clocks(" in text else text)
+            for name, text in sources.items()
         }
 
     def claim(self, fingerprint: bytes) -> None:
         """Makes an empty store this KME's. Raises Unavailable where it holds what another KEK has encrypted."""
         with _answering():
             self._redis.set("kek", fingerprint, nx=True)
+            self._redis.set("catalogue", uuid4().bytes, nx=True)
             known = self._redis.get("kek")
         if known != fingerprint:
             raise Unavailable(
@@ -119,7 +144,7 @@ class KeyStore:
         `counts` are the wrapped byte counts with this block's, made from those of `counts_version`."""
         keys = [f"block:{block.block_id}", "blocks", "account", "audit", "byte_counts"]
         args = [block.block_id.bytes, wrapped, block.length_bits, block.link, block.owner_kme_id]
-        return self._run("store_block", keys, [*args, counts, counts_version]).decode()
+        return self.run("store_block", keys, [*args, counts, counts_version]).decode()
 
     def byte_counts(self) -> tuple[bytes | None, int]:
         """The wrapped byte counts and their version."""
@@ -132,27 +157,29 @@ class KeyStore:
             wrapped, version = self._redis.hmget(f"block:{block_id}", "bits", "version")
         return None if wrapped is None else StoredBlock(int(version), wrapped)
 
-    def cut(self, cut: Cut, version: int, rewrapped: bytes) -> str:
+    def cut(self, cut: Cut, version: int, rewrapped: bytes, copies_ttl_s: int = 0) -> str:
         """`done`, `again`, or why nothing changed: see db/lua/cut.lua."""
         keys = [f"block:{cut.block_id}", f"cuts:{cut.block_id}", "account", "audit", "entitlement", *_stores_of(cut)]
+        keys.append("removed")
         args: list[Any] = [cut.cut_id, cut.digest, version, rewrapped, cut.first_bit, cut.end_bit, cut.entry]
-        args += [_octets(cut.connection_id), cut.entitlement, self._time(), int(cut.pool_id is not None)]
-        args += [len(cut.recipients), *cut.recipients]
+        args += [_octets(cut.connection_id), cut.entitlement, self.now(), int(cut.pool_id is not None)]
+        args += [len(cut.recipients), cut.recorded_ms or "", cut.pool_ttl_s * 1000, copies_ttl_s * 1000]
+        args += cut.recipients
         for key_id, wrapped in cut.keys:
             args += (key_id.bytes, wrapped)
-        return self._run("cut", keys, args).decode()
+        return self.run("cut", keys, args).decode()
 
     def void(self, cut: Cut, key_ids: Sequence[UUID]) -> str:
         """Takes back what `cut` stored and nobody was given yet: see db/lua/void.lua."""
         keys = [f"cuts:{cut.block_id}", "account", "audit", *_stores_of(cut)]
         args: list[Any] = [cut.cut_id, cut.digest, cut.first_bit, cut.end_bit, _octets(cut.connection_id)]
         args += [int(cut.pool_id is not None), len(cut.recipients), *cut.recipients, *(one.bytes for one in key_ids)]
-        return self._run("void", keys, args).decode()
+        return self.run("void", keys, args).decode()
 
     def close_block(self, block_id: UUID, entry: str) -> int:
         """The number of bits that were left and go to `entry` of the account now; 0 where there is no such block."""
         keys = [f"block:{block_id}", f"cuts:{block_id}", "blocks", "account", "audit"]
-        return int(self._run("close_block", keys, [block_id.bytes, entry]))
+        return int(self.run("close_block", keys, [block_id.bytes, entry]))
 
     def uncut_bits(self, block_ids: Sequence[UUID]) -> list[int]:
         """Of each block, the bits that are here and not cut; 0 where it is not here."""
@@ -175,24 +202,34 @@ class KeyStore:
         *,
         max_age_ms: int | None = None,
         pool_id: UUID | None = None,
+        limits: SaeLimits | None = None,
     ) -> list[tuple[UUID, bytes]] | int:
         """All `count` keys, wrapped, gone from the pool now; or how many there are, where they are too few.
 
-        With `max_age_ms` only keys stored that recently count. `pool_id`: the request with a pool of its own.
+        With `max_age_ms` only keys stored that recently count. `pool_id`: the request with a pool of its own. Raises
+        TooManyRequests where the master's quotas, of `limits`, leave no room for them now.
         """
-        keys = [f"pool:{pool_id or connection_id}:{key_size_bits}", "account", "audit"]
-        args = [count, key_size_bits, connection_id.bytes, master_sae_id, self._time()]
-        found = self._run("take_keys", keys, [*args, "" if max_age_ms is None else max_age_ms])
+        keys = [f"pool:{pool_id or connection_id}:{key_size_bits}", "account", "audit", f"quota:{master_sae_id}"]
+        args = [count, key_size_bits, connection_id.bytes, master_sae_id, self.now()]
+        limits = limits or SaeLimits()
+        args += ["" if one is None else one for one in (max_age_ms, limits.bits_per_hour, limits.bits_per_day)]
+        found = self.run("take_keys", keys, args)
         if isinstance(found, int):
             return found
+        if found[0] == b"quota":
+            raise TooManyRequests(
+                f"the quota of SAE {master_sae_id} leaves no room for {count * key_size_bits} bits of key now: none was"
+                " delivered, try again later",
+                math.ceil(found[1] / 1000),
+            )
         return [(UUID(bytes=record[:16]), record[16 + _MOMENT_LENGTH :]) for record in found]
 
     def fetch_keys(
         self, master_sae_id: str, key_ids: Sequence[UUID], caller: str
     ) -> list[tuple[UUID, UUID, bytes]] | NotFetched:
         """The caller's copies in the order asked, gone from here now: key id, connection id and wrapped key of each."""
-        args: list[Any] = [caller, master_sae_id, *(key_id.bytes for key_id in key_ids)]
-        outcome, *found = self._run("fetch_keys", ["entitlement", "account", "audit"], args)
+        args: list[Any] = [caller, master_sae_id, self.now(), *(key_id.bytes for key_id in key_ids)]
+        outcome, *found = self.run("fetch_keys", ["entitlement", "account", "audit"], args)
         if outcome != b"ok":
             return NotFetched(outcome == b"not_found", int(found[0]))
         connections = (UUID(one.decode()) for one in found[::2])
@@ -207,10 +244,27 @@ class KeyStore:
         connection_id, *recipients, master = found.decode().split("\0")
         return Entitlement(UUID(connection_id), master.removeprefix("\n"), tuple(recipients))
 
-    def destroy_copy(self, connection_id: UUID, key_id: UUID, recipient: str) -> bool:
-        """Whether the recipient's copy was still here; it is gone now."""
-        keys = [f"copies:{connection_id}", "account", "audit"]
-        return bool(self._run("destroy_copy", keys, [key_id.bytes, recipient, connection_id.bytes]))
+    def follow_connection(self, connection: Connection) -> int:
+        """Destroys the keys of a removed connection, and lets none in; readmits another. How many keys that were."""
+        connection_id = connection.connection_id
+        keys = ["revisions", "removed", f"copies:{connection_id}", "account", "audit"]
+        args = [connection_id.bytes, connection.revision, int(connection.removed), f"pool:{connection_id}:"]
+        return int(self.run("follow_connection", keys, args))
+
+    def forget_sae(self, sae_id: str) -> None:
+        """What its limits have counted."""
+        with _answering():
+            self._redis.delete(f"calls:{sae_id}", f"quota:{sae_id}")
+
+    def catalogue_mark(self) -> bytes | None:
+        """Another one after every change of SAEs or connections (`kme.catalogue`)."""
+        with _answering():
+            return self._redis.get("catalogue")
+
+    def leave_catalogue_mark(self) -> None:
+        # Random, so that a store restored from a backup can't hold the one that a process remembers by chance.
+        with _answering():
+            self._redis.set("catalogue", uuid4().bytes)
 
     def account(self) -> dict[str, int]:
         with _answering():
@@ -229,11 +283,34 @@ class KeyStore:
     def close(self) -> None:
         self._redis.close()
 
-    def _time(self) -> int | str:
-        """A test's time in milliseconds; empty: Redis' own."""
+    def clocks_ms(self) -> tuple[int, int]:
+        """The site's clock that never runs slow, and the one that never runs fast (docs/protocols.md, "Durations")."""
+        fast, slow = self.run("read_clock", [], [self.now()])
+        return int(fast), int(slow)
+
+    def time_left_ms(self, key_id: UUID) -> int | None:
+        """Until nobody can fetch the key here any more; None where its entitlement is not known."""
+        _, slow = self.clocks_ms()
+        with _answering():
+            ends = self._redis.zscore("ends:entitlement", key_id.bytes)
+        return None if ends is None else int(ends) - slow
+
+    def key_count(self) -> int:
+        """Copies of keys, in pools and for recipients."""
+        with _answering():
+            return int(self._redis.zcard("ends:pool")) + int(self._redis.zcard("ends:copies"))
+
+    def forget_blocks(self, block_ids: Sequence[UUID]) -> None:
+        if block_ids:
+            with _answering():
+                self._redis.srem("blocks", *(one.bytes for one in block_ids))
+
+    def now(self) -> int | str:
+        """A test's time in milliseconds, or empty: Redis' own."""
         return "" if self._clock is None else int(self._clock() * 1000)
 
-    def _run(self, script: str, keys: list[str], args: list[Any]) -> Any:
+    def run(self, script: str, keys: list[str], args: list[Any]) -> Any:
+        """One of `db/lua`, for those who keep something of their own in the store."""
         with _answering():
             return self._scripts[script](keys=keys, args=args)
 

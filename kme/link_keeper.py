@@ -14,7 +14,7 @@ from kme.errors import KmeError
 from kme.keystore import KeyStore
 from kme.model import Block, Connection, KmeSettings, Link
 from kme.owner import Owner
-from kme.planning import Ages, BackOff, Need, Watermarks, reserve_bits
+from kme.planning import Ages, BackOff, Need, Watermarks, is_short, whole_requests
 from kme.qos import Claim, FillRates, shares
 from kme.rounds import Orders
 from mutual_tls.client import Peer, PeerError, Refused
@@ -103,7 +103,7 @@ class LinkKeeper:
             self.owner.voiding.void(batch, self._peer)
 
     def _fill(self) -> None:
-        connections = self._own_connections()
+        connections = [one for one in self._own_connections() if not one.suspended]
         claims = [self._rates.claim(need, self._clock()) for need in self._needs(connections)]
         claims.sort(key=lambda claim: -claim.priority)
         supply_bits = self._order_what_is_short(connections, claims)
@@ -159,11 +159,12 @@ class LinkKeeper:
         largest_bits = max(one.key_size_bits for one in connections)
         coming = self._blocks("arriving") + self._blocks("received")
         confirmed = [one for one in self._blocks("confirmed") if one.uncut_bits >= largest_bits]
-        demand_bits = sum(claim.bits for claim in claims) + reserve_bits(connections, self._settings.reserve_bits)
-        supply_bits = sum(one.uncut_bits for one in confirmed)
-        if supply_bits + sum(one.length_bits for one in coming) < demand_bits:
+        uncut_bits = [one.uncut_bits for one in confirmed]
+        wanted = whole_requests(connections) + self._requests.wanted(self.link.name)
+        needed_bits = sum(claim.bits for claim in claims)
+        if is_short(uncut_bits + [one.length_bits for one in coming], needed_bits, self._settings.reserve_bits, wanted):
             self._rounds.order()
-        return supply_bits
+        return sum(uncut_bits)
 
     def _blocks(self, state: str) -> list[Block]:
         return self._records.blocks_of(self._settings.kme_id, self.link.name, state)

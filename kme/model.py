@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -15,6 +15,7 @@ MAX_KEY_SIZE_BITS = 4096
 MAX_POOL_KEY_COUNT = 100_000
 MAX_KEYS_PER_REQUEST = 1_000
 MAX_ADDITIONAL_SLAVES = 32
+MAX_TTL_S = 2**31 - 1  # 68 years, and what the database holds
 # A block's first bits authenticate its confirmation and are burned by it (docs/protocols.md).
 CONFIRMATION_BITS = 256
 MAX_BLOCK_BITS = 1 << 26
@@ -52,6 +53,34 @@ class Link:
 
 
 @dataclass(frozen=True)
+class SaeLimits:
+    """What one SAE may use. None: no limit, or in the settings of an SAE: the KME's default.
+
+    Calls pass a token bucket of `request_burst` tokens that gets `requests_per_s` new ones a second. Quotas count the
+    bits of the keys given to it as a master, in periods that begin with the first key after the last period's end.
+    """
+
+    requests_per_s: int | None = None
+    request_burst: int | None = None
+    bits_per_hour: int | None = None
+    bits_per_day: int | None = None
+
+    def over(self, default: SaeLimits) -> SaeLimits:
+        """These, and the default where there is none."""
+        mine = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(default, **{name: value for name, value in mine.items() if value is not None})
+
+
+@dataclass(frozen=True)
+class Sae:
+    """An SAE registered at this KME. A suspended one is refused with 401; its keys remain."""
+
+    sae_id: str
+    suspended: bool = False
+    limits: SaeLimits = SaeLimits()
+
+
+@dataclass(frozen=True)
 class KmeSettings:
     """What one KME is and how it behaves. `qkde_id` is its own site's QKDE, the only one that may hand it blocks."""
 
@@ -65,6 +94,12 @@ class KmeSettings:
     on_demand_limit: int = 4  # requests of one worker that may wait for the peer at once, so that others are served
     order_timeout_s: float = 90.0
     unconfirmed_after_s: float = 60.0
+    default_limits: SaeLimits = SaeLimits()  # of an SAE that has none of its own
+    pool_ttl_s: int = 86_400  # for how long a pool keeps a key, where its connection has no TTL of its own
+    fetch_ttl_s: int = 3_600  # for how long a key that was given to its master can be fetched, at least
+    ttl_margin_s: int = 60  # more than the clocks of two sites drift apart in a key's life
+    closed_kept_s: int = 30 * 86_400  # for how long a closed block is known, so that it can't come in once more
+    refusal_window_s: float = 60.0  # refused calls of one kind in this time are one entry of the audit trail
     request_patience_s: float = 30.0  # keys cut for one request that is not heard of for so long are voided
     doors: frozenset[str] = frozenset(DOORS)
     kme_names: Mapping[str, str] = field(default_factory=dict)  # more names of KMEs, for the quick door, and their ids
@@ -73,6 +108,15 @@ class KmeSettings:
     def kme_named(self, name: str) -> str:
         """The id of the KME that is called so: the name itself, unless it is another one for a KME."""
         return self.kme_names.get(name, name)
+
+    @property
+    def kept_after_pool_s(self) -> int:
+        """For how long a recipient's copy is kept when the time in its master's pool is over."""
+        return self.fetch_ttl_s + self.ttl_margin_s
+
+    def pool_ttl_of(self, connection: Connection) -> int:
+        """In seconds: the connection's `TTL` (ETSI GS QKD 004), or the KME's."""
+        return min(connection.qos.get("TTL") or self.pool_ttl_s, MAX_TTL_S)
 
     def link_to(self, kme_id: str) -> Link | None:
         return next((link for link in self.links if link.peer_kme_id == kme_id), None)
@@ -89,7 +133,11 @@ class KmeSettings:
 
 @dataclass(frozen=True)
 class Connection:
-    """A master SAE at its source KME and a slave SAE at its target KME, who may share keys. `qos`: ETSI GS QKD 004."""
+    """A master SAE at its source KME and a slave SAE at its target KME, who may share keys. `qos`: ETSI GS QKD 004.
+
+    That it is registered, and not suspended, is the permission for this master to ask for keys with this slave. Of two
+    states of a connection the one with the greater `(revision, revised_by)` holds, at both KMEs.
+    """
 
     source_kme_id: str
     target_kme_id: str
@@ -100,6 +148,10 @@ class Connection:
     max_key_per_request: int = 128
     max_sae_id_count: int = 0
     qos: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    suspended: bool = False
+    removed: bool = False
+    revision: int = 0
+    revised_by: str = ""
 
     @property
     def connection_id(self) -> UUID:
@@ -109,6 +161,9 @@ class Connection:
     def is_local(self) -> bool:
         """Whether both SAEs, or the one SAE, live at one KME."""
         return self.source_kme_id == self.target_kme_id
+
+    def supersedes(self, other: Connection) -> bool:
+        return (self.revision, self.revised_by) > (other.revision, other.revised_by)
 
 
 def connection_id_of(master_sae_id: str, slave_sae_id: str) -> UUID:
@@ -156,6 +211,8 @@ class Batch:
     recipients: tuple[str, ...]
     own_recipients: tuple[str, ...] = ()
     request_id: UUID | None = None
+    ttl_s: int = 86_400  # for how long its pool keeps the keys, from `recorded_ms` by the owner's fast clock
+    recorded_ms: int = 0  # 0: where it is not the owner's record
 
     @property
     def end_bits(self) -> int:

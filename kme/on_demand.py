@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from uuid import UUID, uuid4
 
 from kme.directory import Directory
 from kme.errors import BadRequest, KmeError, TooFewKeys, Unavailable
 from kme.keystore import KeyStore
-from kme.model import Connection, KmeSettings, Link
+from kme.model import Connection, KmeSettings, Link, SaeLimits
 from kme.owner import Owner
 from kme.recipients import Recipients
 from mutual_tls.client import Peer, PeerError
@@ -45,13 +45,25 @@ class OnDemand:
 
     def fill_pool(self, connection: Connection, size_bits: int, count: int) -> None:
         """Up to `count` keys for the connection's pool of that size, as many as its links have bits for."""
+        failure: PeerError | None = None
         with self._one_of_few():
             for link in self._links(connection):
                 if count > 0:
-                    count -= self._batches.fill(connection, link, self._peers[link.peer_kme_id], size_bits, count)
+                    try:
+                        count -= self._batches.fill(connection, link, self._peers[link.peer_kme_id], size_bits, count)
+                    except PeerError as error:  # two SAEs of this site may have another link
+                        failure = error
+            if failure and count > 0:
+                raise failure
 
     def deliver(
-        self, connection: Connection, additional: Sequence[str], size_bits: int, count: int
+        self,
+        connection: Connection,
+        additional: Sequence[str],
+        size_bits: int,
+        count: int,
+        limits: SaeLimits,
+        is_there: Callable[[], bool] = lambda: True,
     ) -> list[tuple[UUID, bytes]]:
         """Exactly `count` new keys, wrapped, for the master; the slave and `additional` SAEs can fetch each of them.
 
@@ -62,12 +74,20 @@ class OnDemand:
             recipients, links = self._reach(connection, additional)
             link, available_count = self._richest(links, size_bits)
             if available_count < count:
+                self._requests.want(link.name, size_bits, count)
                 raise TooFewKeys(count, available_count)
             request_id, peer = uuid4(), self._peers[link.peer_kme_id]
+            master = connection.master_sae_id
+            # From a pool that is empty yet: only a quota can speak against it now, before anything is cut.
+            self._keystore.take_keys(
+                connection.connection_id, size_bits, count, master, pool_id=request_id, limits=limits
+            )
             try:
                 self._batches.fill(connection, link, peer, size_bits, count, recipients, request_id)
+                if not is_there():
+                    raise Unavailable("the caller has gone")
                 found = self._keystore.take_keys(
-                    connection.connection_id, size_bits, count, connection.master_sae_id, pool_id=request_id
+                    connection.connection_id, size_bits, count, master, pool_id=request_id, limits=limits
                 )
             except (KmeError, PeerError):
                 self._void(request_id, peer)
@@ -75,7 +95,7 @@ class OnDemand:
             if isinstance(found, int):
                 self._void(request_id, peer)
                 raise TooFewKeys(count, found)
-            self._settle(request_id)
+            self._settle(request_id, link, size_bits)
             return found
 
     def _reach(self, connection: Connection, additional: Sequence[str]) -> tuple[Recipients, list[Link]]:
@@ -121,9 +141,9 @@ class OnDemand:
         except (KmeError, PeerError) as error:
             log.warning("the keys of request %s are voided later: %s", request_id, error)
 
-    def _settle(self, request_id: UUID) -> None:
+    def _settle(self, request_id: UUID, link: Link, size_bits: int) -> None:
         try:
-            self._requests.commit(request_id)
+            self._requests.commit(request_id, link.name, size_bits)
         except Unavailable:  # they are delivered all the same; the scheduler will see that and settle the record
             log.warning("request %s was delivered, which is recorded later", request_id)
 

@@ -1,13 +1,17 @@
-"""How a batch is spelled between two KMEs (docs/protocols.md)."""
+"""How batches and the states of connections are spelled between two KMEs (docs/protocols.md)."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from kme.errors import BadRequest
-from kme.model import MAX_BLOCK_BITS, MAX_KEY_SIZE_BITS, MAX_KEYS_PER_REQUEST, Batch
-from kme.strict_json import integer, object_in, string, strings
+from kme.etsi014 import connection_in, connection_json
+from kme.model import MAX_BLOCK_BITS, MAX_KEY_SIZE_BITS, MAX_KEYS_PER_REQUEST, MAX_TTL_S, Batch, Connection
+from kme.strict_json import boolean, integer, object_in, string, strings
+
+_MAX_REVISION = 2**52  # a Lua number holds it exactly
 
 
 def batch_json(batch: Batch) -> dict[str, Any]:
@@ -21,6 +25,7 @@ def batch_json(batch: Batch) -> dict[str, Any]:
         "slave_sae_id": batch.slave_sae_id,
         "key_ids": [str(key_id) for key_id in batch.key_ids],
         "recipients": list(batch.recipients),
+        "ttl_s": batch.ttl_s,
     }
 
 
@@ -39,6 +44,25 @@ def batch_in(body: bytes) -> Batch:
         slave_sae_id=string(members, "slave_sae_id"),
         key_ids=tuple(uuid_in(one, "key_ids") for one in ids),
         recipients=tuple(strings(members, "recipients")),
+        ttl_s=integer(members, "ttl_s", 1, MAX_TTL_S),
+    )
+
+
+def state_json(connection: Connection) -> dict[str, Any]:
+    """A connection and what administration has made of it."""
+    state = ("suspended", "removed", "revision", "revised_by")
+    return connection_json(connection) | {name: getattr(connection, name) for name in state}
+
+
+def state_in(body: bytes) -> Connection:
+    """The same. Without `revision` it is a connection as it was first registered."""
+    members = object_in(body)
+    return replace(
+        connection_in(body),
+        suspended=boolean(members, "suspended"),
+        removed=boolean(members, "removed"),
+        revision=integer(members, "revision", 0, _MAX_REVISION, default=0),
+        revised_by=string(members, "revised_by") if members.get("revised_by") else "",
     )
 
 

@@ -61,11 +61,20 @@ def fair_shares(needs: Sequence[Need], supply_bits: int) -> list[int]:
     return shares
 
 
-def reserve_bits(connections: Sequence[Connection], least_bits: int) -> int:
-    """What a link keeps uncut for requests that are cut on demand: enough for the largest one to additional slaves,
-    which is delivered whole or not at all."""
-    whole = (one.max_key_per_request * one.key_size_bits for one in connections if one.max_sae_id_count)
-    return max(least_bits, max(whole, default=0))
+def whole_requests(connections: Sequence[Connection]) -> list[tuple[int, int]]:
+    """Pairs of key size in bits and key count that a link keeps bits for: the largest request of each connection with
+    additional slaves, since it is delivered whole or not at all."""
+    return [(one.key_size_bits, one.max_key_per_request) for one in connections if one.max_sae_id_count]
+
+
+def is_short(
+    blocks_bits: Sequence[int], needed_bits: int, reserve_bits: int, wanted: Sequence[tuple[int, int]]
+) -> bool:
+    """Whether blocks with so many uncut bits each are too few for the pools and, beside them, a reserve or any one of
+    `wanted`, pairs of key size in bits and key count. A key never spans two blocks."""
+    if sum(blocks_bits) < needed_bits + reserve_bits:
+        return True
+    return any(sum(bits // size for bits in blocks_bits) < count + -(-needed_bits // size) for size, count in wanted)
 
 
 class Ages:

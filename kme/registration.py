@@ -1,29 +1,40 @@
-"""Registering SAEs and connections: what one KME is told, both know."""
+"""Registering SAEs and connections: what one KME is told, both know. Changes and removal: `kme.administration`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from uuid import UUID
 
+from kme.catalogue import Catalogue
 from kme.errors import BadRequest, Conflict, Unavailable
-from kme.etsi014 import connection_json
 from kme.limits import check_connection, check_sae_id
 from kme.model import Connection, KmeSettings
+from kme.peer_wire import state_json
 from kme.records import Records, refuse_contradiction
 from mutual_tls.client import Peer, PeerError, Refused
 
 
 class Registration:
-    def __init__(self, settings: KmeSettings, records: Records, peers: Mapping[str, Peer]) -> None:
+    def __init__(
+        self, settings: KmeSettings, records: Records, catalogue: Catalogue, peers: Mapping[str, Peer]
+    ) -> None:
         self._settings = settings
         self._records = records
+        self._catalogue = catalogue
         self._peers = peers
 
     def add_sae(self, sae_id: str) -> bool:
         """Registers an SAE at this KME; whether it is new. Raises Conflict where it is known to be at another."""
         check_sae_id(sae_id, "sae_id")
+        return self._add_sae(sae_id, again=True)
+
+    def _add_sae(self, sae_id: str, again: bool) -> bool:
         self._refuse_elsewhere(sae_id, self._settings.kme_id)
-        return self._records.add_sae(sae_id)
+        is_new = self._records.add_sae(sae_id, again)
+        if is_new:
+            self._catalogue.changed()
+        return is_new
 
     def has_sae(self, sae_id: str) -> bool:
         """Whether it is registered at this KME."""
@@ -37,14 +48,19 @@ class Registration:
         """
         other_kme_id = self._check(connection)
         known = self._records.connection_between(connection.master_sae_id, connection.slave_sae_id)
-        if known is not None:
+        if known is not None and not known.removed:
             refuse_contradiction(known, connection)
             return False
+        if known is not None:
+            # Later than its removal, so that this is no late call from before.
+            connection = replace(connection, revision=known.revision + 1, revised_by=self._settings.kme_id)
         if connection.is_local:
-            return self._records.add_connection(connection)
+            is_new = self._records.add_connection(connection)
+            self._catalogue.changed()
+            return is_new
         try:
             self._peers[other_kme_id].request(
-                "PUT", f"/v1/connections/{connection.connection_id}", json=connection_json(connection)
+                "PUT", f"/v1/connections/{connection.connection_id}", json=state_json(connection)
             )
         except Refused as refused:
             if refused.status == 409:
@@ -54,31 +70,40 @@ class Registration:
             raise Unavailable(f"nothing was registered: {refused.message}") from None
         except PeerError as error:
             raise Unavailable(f"nothing was registered, since both KMEs must know a connection: {error}") from None
-        return self._records.add_connection(connection)
+        is_new = self._records.add_connection(connection)
+        self._catalogue.changed()
+        return is_new
 
-    def learn(self, sender_kme_id: str, connection_id: UUID, connection: Connection) -> bool:
-        """The other KME's side of `connect`."""
+    def check_from(self, sender_kme_id: str, connection_id: UUID, connection: Connection) -> None:
+        """What the other KME says of a connection. Raises BadRequest or Conflict where that can't be."""
         if sender_kme_id not in (connection.source_kme_id, connection.target_kme_id):
             raise BadRequest(f"{sender_kme_id} can't register a connection it does not end")
         if connection_id != connection.connection_id:
             raise BadRequest(f"connection_id: expected {connection.connection_id} for these SAEs")
-        if self._check(connection) != sender_kme_id:
+        if self._settings.kme_id not in (connection.source_kme_id, connection.target_kme_id):
+            raise BadRequest(f"the connection does not end at {self._settings.kme_id}")
+        if not connection.removed and self._check(connection) != sender_kme_id:
             raise BadRequest(f"the connection does not end at {sender_kme_id}")
-        return self._records.add_connection(connection)
 
     def seed(self, saes: Iterable[str], connections: Iterable[Connection]) -> None:
-        """What the topology lists: the other KME reads the same list, so it need not be there. Raises as `connect`."""
+        """What the topology lists: the other KME reads the same list, so it need not be there. Raises as `connect`.
+
+        What an operator has changed or removed since stays as it is.
+        """
         self._records.set_links(self._settings.links)
         for sae_id in saes:
-            self.add_sae(sae_id)
+            check_sae_id(sae_id, "sae_id")
+            self._add_sae(sae_id, again=False)
         for connection in connections:
             try:
                 check_connection(connection)
             except BadRequest as error:
                 ends = f"from {connection.master_sae_id!r} to {connection.slave_sae_id!r}"
                 raise BadRequest(f"the topology's connection {ends}: {error.message}") from None
-            self._check(connection)
-            self._records.add_connection(connection)
+            known = self._records.connection_between(connection.master_sae_id, connection.slave_sae_id)
+            if known is None or not known.revision:
+                self._check(connection)
+                self._records.add_connection(connection)
 
     def _check(self, connection: Connection) -> str:
         """The KME at the other end of a connection that ends here, between SAEs that can be served."""

@@ -1,19 +1,25 @@
-"""The scheduler process of a KME: a thread per link, so that one that hangs does not stop the others, one per folder,
-and the audit."""
+"""The scheduler process of a KME: a thread per link, so that one that hangs does not stop the others, and the audit."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from kme.audit import AuditTrail
-from kme.directory_source import DirectorySource
 from kme.errors import KmeError, Unavailable
 from kme.leadership import Leadership
 from kme.link_keeper import LinkKeeper
 
 log = logging.getLogger(__name__)
+
+
+class Chore(NamedTuple):
+    """Something that is done again and again, beside the links."""
+
+    name: str
+    step: Callable[[], object]
 
 
 class Scheduler:
@@ -30,16 +36,16 @@ class Scheduler:
         check_stores: Callable[[], None],
         interval_s: float = 0.25,
         *,
-        sources: Sequence[DirectorySource] = (),
+        chores: Sequence[Chore] = (),
         leadership: Leadership | None = None,
     ) -> None:
         """Without `leadership` it works unasked, as tests of a single one may."""
         self._keepers = keepers
-        self._sources = sources
         self._audit = audit
         self._prepare = prepare
         self._check_stores = check_stores
         self._interval_s = interval_s
+        self._chores = tuple(chores)
         self._leadership = leadership
         self._waiting_for = "it has not begun yet"
         self._threads: list[threading.Thread] = []
@@ -66,8 +72,8 @@ class Scheduler:
         """Everything once, in this thread; nothing where another scheduler is in office."""
         if self._leadership and not self._leadership.hold():
             return
-        for source in self._sources:
-            source.step()
+        for chore in self._chores:
+            chore.step()
         for keeper in self._keepers:
             keeper.step()
         while self._audit.drain():
@@ -78,8 +84,8 @@ class Scheduler:
         if not self._prepared(stop):
             return
         tasks: list[tuple[str, Callable[[], object]]] = [("the audit trail", self._audit.drain)]
+        tasks += self._chores
         tasks += [(f"link {keeper.link.name}", keeper.step) for keeper in self._keepers]
-        tasks += [(f"the folder of link {source.link.name}", source.step) for source in self._sources]
         for name, task in tasks:
             self._start(name, self._repeat, name, self._only_in_office(task), stop)
         if self._leadership:

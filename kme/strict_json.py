@@ -22,6 +22,11 @@ _KINDS = {
 
 def object_in(body: bytes) -> dict[str, Any]:
     """The JSON object in a body; an empty body is `{}`. Members with the value null are left out: null means absent."""
+    return {name: value for name, value in raw_object_in(body).items() if value is not None}
+
+
+def raw_object_in(body: bytes) -> dict[str, Any]:
+    """The same with its nulls, where they mean something."""
     if not body.strip():
         return {}
     try:
@@ -32,7 +37,7 @@ def object_in(body: bytes) -> dict[str, Any]:
         raise BadRequest("the body is nested too deeply") from None
     except ValueError as error:
         raise BadRequest(f"the body is not JSON: {_position(error)}") from None
-    return an_object(value, "the body")
+    return an_object(value, "the body", keep_null=True)
 
 
 def an_object(value: Any, name: str, keep_null: bool = False) -> dict[str, Any]:
@@ -66,6 +71,13 @@ def string(members: dict[str, Any], name: str, max_length: int = 255) -> str:
         raise BadRequest(f"{name}: expected a string, got {_kind(value)}")
     if not value or len(value) > max_length or not value.isprintable():
         raise BadRequest(f"{name}: expected 1..{max_length} printable characters")
+    return value
+
+
+def boolean(members: dict[str, Any], name: str, default: bool = False) -> bool:
+    value = members.get(name, default)
+    if not isinstance(value, bool):
+        raise BadRequest(f"{name}: expected true or false, got {_kind(value)}")
     return value
 
 

@@ -27,13 +27,13 @@ def make(settings: Settings) -> Server:
         settings.process,
         settings.credentials,
         [
-            listener("sae", f"sae-{site}", lambda: sae_app(kme.delivery, doors=doors_of(kme))),
+            listener("sae", f"sae-{site}", lambda: sae_app(kme.delivery, kme.admission, doors=doors_of(kme))),
             listener(
                 "peer",
                 "kme",
                 lambda: peer_app(
                     kme.settings,
-                    kme.registration,
+                    kme.administration,
                     kme.confirmation,
                     kme.batch_peer,
                     kme.voiding_peer,

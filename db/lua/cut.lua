@@ -1,11 +1,12 @@
 -- Takes a range out of a block for good, and gives its bits to those who get a copy here, or to nobody: one step.
--- KEYS: block, cuts of the block, account, audit, entitlement, pool, copies of the connection
+-- KEYS: block, cuts of the block, account, audit, entitlement, pool, copies of the connection, connections removed
 -- ARGV: cut id, digest of the cut, block version it was computed from, rewrapped block, first bit, end bit,
 --       entry of the account ('stored', 'burned' or 'destroyed'), connection id (16 bytes or none), entitlement of its
---       keys, now in ms or '' for the store's own clock, '1' where the pool gets a copy, number n of recipients here,
---       the recipients, then key id and wrapped key for each key
+--       keys, time of a test or '', '1' where the pool gets a copy, number n of recipients here, when the keys were
+--       recorded by the fast clock or '', for how long in ms the pool keeps them from then, for how long recipients'
+--       copies are kept from now, the recipients, then key id and wrapped key for each key
 -- Returns 'done', or 'again' (this very cut took place before), or why nothing was changed: 'differs' (another cut under
--- this id), 'filled' or 'void' (the same range was stored, or given to nobody, before), 'gone' (no such block here),
+-- this id), 'removed' (the connection is), 'filled' or 'void' (the same range was stored, or given to nobody, before), 'gone' (no such block here),
 -- 'raced' (the block changed meanwhile: compute anew), 'overlap', 'known_key'.
 local first, last, entry = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 local range = ARGV[5] .. ':' .. ARGV[6] .. ':'
@@ -16,6 +17,9 @@ if before then
         return 'differs'
     end
     return was == entry and 'again' or was == 'stored' and 'filled' or 'void'
+end
+if entry == 'stored' and redis.call('SISMEMBER', KEYS[8], ARGV[8]) == 1 then
+    return 'removed'
 end
 local version = redis.call('HGET', KEYS[1], 'version')
 if not version then
@@ -31,37 +35,40 @@ for _, mark in ipairs(redis.call('HVALS', KEYS[2])) do
     end
 end
 local recipient_count = tonumber(ARGV[12])
-local first_key = 13 + recipient_count
+local first_key = 16 + recipient_count
 for i = first_key, #ARGV, 2 do
     if redis.call('HEXISTS', KEYS[5], ARGV[i]) == 1 then
         return 'known_key'
     end
 end
 
-local now = ARGV[10]
-if now == '' then
-    local time = redis.call('TIME')
-    now = time[1] * 1000 + math.floor(time[2] / 1000)
-end
-now = string.format('%013d', now)
-local bits = last - first
+local fast, slow = site_clocks(ARGV[10])
+local moment = tonumber(ARGV[13]) or fast
+local pool_ends, copies_end = moment + tonumber(ARGV[14]), string.format('%d', slow + tonumber(ARGV[15]))
+moment, pool_ends = string.format('%013d', moment), string.format('%d', pool_ends)
+local bits, ids = last - first, {}
 redis.call('HSET', KEYS[2], ARGV[1], range .. entry .. ':' .. ARGV[2])
 redis.call('HSET', KEYS[1], 'bits', ARGV[4], 'version', version + 1)
 redis.call('HINCRBY', KEYS[1], 'uncut_bits', -bits)
 for i = first_key, #ARGV, 2 do
     redis.call('HSET', KEYS[5], ARGV[i], ARGV[9])
     if ARGV[11] == '1' then
-        redis.call('RPUSH', KEYS[6], ARGV[i] .. now .. ARGV[i + 1])
+        redis.call('RPUSH', KEYS[6], ARGV[i] .. moment .. ARGV[i + 1])
+        redis.call('ZADD', 'ends:pool', pool_ends, ARGV[i] .. KEYS[6])
     end
-    for r = 13, first_key - 1 do
-        redis.call('HSET', KEYS[7], ARGV[i] .. ARGV[r], now .. ARGV[i + 1])
+    for r = 16, first_key - 1 do
+        redis.call('HSET', KEYS[7], ARGV[i] .. ARGV[r], moment .. ARGV[i + 1])
+        redis.call('ZADD', 'ends:copies', copies_end, ARGV[i] .. KEYS[7] .. '|' .. ARGV[r])
     end
+    -- Who may fetch it is kept as long as a copy could be, so that the answers stay what they are.
+    redis.call('ZADD', 'ends:entitlement', copies_end, ARGV[i])
+    ids[#ids + 1] = ARGV[i]
 end
 local copy_count = entry == 'stored' and recipient_count + tonumber(ARGV[11]) or 1
 redis.call('HINCRBY', KEYS[3], 'remainder', -bits)
 redis.call('HINCRBY', KEYS[3], entry, bits * copy_count)
 redis.call('HINCRBY', KEYS[3], 'copied', bits * (copy_count - 1))
 redis.call('XADD', KEYS[4], '*', 'event', entry == 'stored' and 'keys_stored' or 'bits_' .. entry, 'cut_id', ARGV[1],
-    'connection_id', ARGV[8], 'key_count', math.floor((#ARGV - first_key + 1) / 2), 'copy_count', copy_count,
-    'bits', bits * copy_count)
+    'block_id', string.sub(KEYS[1], 7), 'connection_id', ARGV[8], 'key_count', #ids, 'copy_count', copy_count,
+    'key_ids', table.concat(ids), 'bits', bits * copy_count)
 return 'done'

@@ -1,12 +1,13 @@
 -- A recipient fetches its copies of keys by their ids: all of them, or none and nothing is consumed (ETSI GS QKD 014
 -- table 7, clause 6.4). Other recipients' copies stay. Which connection's store a copy is in, its entitlement tells.
 -- KEYS: entitlement, account, audit
--- ARGV: caller, master SAE of the path, then the key ids
+-- ARGV: caller, master SAE of the path, time of a test or '', then the key ids
 -- Returns {'ok', connection and wrapped key of each in the order asked}; or {'not_entitled' or 'not_found', how many of
 -- the keys are, or were, for the caller}.
 local caller, master = '\0' .. ARGV[1] .. '\0', '\n' .. ARGV[2]
 local known, mine, strange = {}, 0, false
-for i = 3, #ARGV do
+local _, now = site_clocks(ARGV[3])
+for i = 4, #ARGV do
     local entitled = redis.call('HGET', KEYS[1], ARGV[i])
     if entitled then
         -- connection id (36 characters) \0 recipient \0 ... recipient \0 \n master; SAE ids have only printable ones
@@ -24,22 +25,36 @@ if strange then
     return {'not_entitled', mine}
 end
 local answer = {'ok'}
-for i = 3, #ARGV do
-    local copy = known[i] and redis.call('HGET', 'copies:' .. known[i], ARGV[i] .. ARGV[1])
-    if not copy then
+for i = 4, #ARGV do
+    local store = known[i] and 'copies:' .. known[i]
+    local copy = store and redis.call('HGET', store, ARGV[i] .. ARGV[1])
+    local ends = copy and redis.call('ZSCORE', 'ends:copies', ARGV[i] .. store .. '|' .. ARGV[1])
+    if not copy or tonumber(ends or 0) <= now then
         return {'not_found', mine}
     end
     answer[#answer + 1] = known[i]
     answer[#answer + 1] = string.sub(copy, 14)
 end
-local bits = 0
-for i = 3, #ARGV do
-    redis.call('HDEL', 'copies:' .. known[i], ARGV[i] .. ARGV[1])
+local bits, consumed = 0, {}
+for i = 4, #ARGV do
+    local store = 'copies:' .. known[i]
+    redis.call('HDEL', store, ARGV[i] .. ARGV[1])
+    redis.call('ZREM', 'ends:copies', ARGV[i] .. store .. '|' .. ARGV[1])
+    local left = false
+    for recipient in string.gmatch(redis.call('HGET', KEYS[1], ARGV[i]), '%z([^%z\n]+)') do
+        left = left or redis.call('HEXISTS', store, ARGV[i] .. recipient) == 1
+    end
+    if not left then
+        consumed[#consumed + 1] = ARGV[i]
+    end
     -- What is around a wrapped key is 4 bytes of fingerprint, 12 of nonce and 16 of tag (kme/keywrap.py).
-    bits = bits + 8 * (#answer[2 * (i - 2) + 1] - 32)
+    bits = bits + 8 * (#answer[2 * (i - 3) + 1] - 32)
 end
 redis.call('HINCRBY', KEYS[2], 'stored', -bits)
 redis.call('HINCRBY', KEYS[2], 'delivered', bits)
-redis.call('XADD', KEYS[3], '*', 'event', 'keys_delivered', 'role', 'slave', 'connection_id', known[3], 'sae_id', ARGV[1],
-    'key_ids', table.concat(ARGV, '', 3), 'bits', bits)
+redis.call('XADD', KEYS[3], '*', 'event', 'keys_delivered', 'role', 'slave', 'connection_id', known[4], 'sae_id', ARGV[1],
+    'key_ids', table.concat(ARGV, '', 4), 'bits', bits)
+if #consumed > 0 then
+    redis.call('XADD', KEYS[3], '*', 'event', 'keys_consumed', 'connection_id', known[4], 'key_ids', table.concat(consumed))
+end
 return answer

@@ -26,6 +26,7 @@ if ARGV[6] == '1' then
     for _, record in ipairs(redis.call('LRANGE', KEYS[4], 0, -1)) do
         if of_batch[string.sub(record, 1, 16)] then
             redis.call('LREM', KEYS[4], 1, record)
+            redis.call('ZREM', 'ends:pool', string.sub(record, 1, 16) .. KEYS[4])
             bits = bits + 8 * (#record - 16 - 13 - 32)
         end
     end
@@ -38,6 +39,7 @@ for i = first_key, #ARGV do
         local copy = redis.call('HGET', KEYS[5], ARGV[i] .. ARGV[r])
         if copy then
             redis.call('HDEL', KEYS[5], ARGV[i] .. ARGV[r])
+            redis.call('ZREM', 'ends:copies', ARGV[i] .. KEYS[5] .. '|' .. ARGV[r])
             bits = bits + 8 * (#copy - 13 - 32)
         end
     end
@@ -46,5 +48,5 @@ redis.call('HSET', KEYS[1], ARGV[1], range .. 'burned:' .. ARGV[2])
 redis.call('HINCRBY', KEYS[2], 'stored', -bits)
 redis.call('HINCRBY', KEYS[2], 'burned', bits)
 redis.call('XADD', KEYS[3], '*', 'event', 'keys_voided', 'cut_id', ARGV[1], 'connection_id', ARGV[5],
-    'key_count', #ARGV - first_key + 1, 'bits', bits)
+    'key_count', #ARGV - first_key + 1, 'key_ids', table.concat(ARGV, '', first_key), 'bits', bits)
 return 'voided'

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from flask import Flask, Response
+from flask import Flask, Response, g
 
-from kme.errors import BadRequest, Conflict, KmeError, NotEntitled, NotHere, Unavailable
+from kme.errors import BadRequest, Conflict, KmeError, NotEntitled, NotHere, TooManyRequests, Unavailable
 from mutual_tls.app import problem
 
 _STATUS: tuple[tuple[type[KmeError], int], ...] = (
@@ -12,6 +12,7 @@ _STATUS: tuple[tuple[type[KmeError], int], ...] = (
     (NotEntitled, 401),
     (NotHere, 404),
     (Conflict, 409),
+    (TooManyRequests, 429),
     (Unavailable, 503),
 )
 
@@ -20,7 +21,9 @@ def answer_errors(app: Flask) -> Flask:
     @app.errorhandler(KmeError)
     def refused(error: KmeError) -> Response:
         status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
-        headers = {"Retry-After": "1"} if status == 503 else None
+        retry_after_s = getattr(error, "retry_after_s", 1)
+        headers = {"Retry-After": str(retry_after_s)} if status in (429, 503) else None
+        g.refusal_reason = type(error).__name__
         return problem(status, error.message, *error.details, headers=headers)
 
     return app

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -23,7 +25,11 @@ MAX_TTL_S = 10**9
 _HALVES = ("-alice", "-bob")
 
 
-def life_cycle_door(kme: Entity) -> Blueprint:
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def life_cycle_door(kme: Entity, now: Callable[[], datetime] = _now) -> Blueprint:
     door = Blueprint("life-cycle", __name__)
 
     @door.get("/api/v1/status")
@@ -60,7 +66,7 @@ def life_cycle_door(kme: Entity) -> Blueprint:
         return answer(
             _key_json(key, connection)
             | {
-                "expires_at": None,
+                "expires_at": _expires_at(key.key_id),
                 "message": f"{recipient} can fetch it at {connection.target_kme_id}",
                 "source": "qkd_orchestrator",
             }
@@ -80,8 +86,20 @@ def life_cycle_door(kme: Entity) -> Blueprint:
         members = object_in(request.get_data())
         key_id = _key_id(string(members, "key_id"))
         _check_requester(string(members, "requester_sae"))
-        kme.held_keys.consume(g.caller.id, key_id)
+        kme.catalogue.admit(g.caller.id)
+        kme.lifecycle.consume(g.caller.id, key_id)
         return answer({"status": "success", "key_id": str(key_id), "state": "CONSUMED"})
+
+    @door.post("/api/v1/keys/cleanup")
+    def cleanup() -> Response:
+        request.get_data(cache=False)
+        kme.catalogue.admit(g.caller.id)
+        return answer({"removed_count": kme.lifecycle.sweep()})
+
+    def _expires_at(key_id: UUID) -> str | None:
+        """Until when the recipient can fetch it, at least: what was wished for can't shorten or lengthen that."""
+        left_s = kme.lifecycle.time_left_s(key_id)
+        return None if left_s is None else (now() + timedelta(seconds=left_s)).isoformat(timespec="seconds")
 
     def _stored_count(caller: str) -> int:
         """The keys that the caller, as a master, could be given now; others' are none of its business."""

@@ -7,11 +7,14 @@ from typing import Any
 
 from flask import Flask, Response, request
 
+from kme.administration_wire import sae_json
 from kme.entity import Entity
 from kme.errors import KmeError
 from kme.etsi014 import connection_in, connection_json
 from kme.strict_json import object_in, string
+from kme.web.administration import administration_calls
 from kme.web.errors import answer_errors
+from kme.web.key_lives import key_life_calls
 from mutual_tls.app import answer
 from mutual_tls.app import operator_app as ops_listener
 
@@ -48,11 +51,10 @@ def operator_app(kme: Entity) -> Flask:
 
     @app.get("/v1/saes")
     def saes() -> Response:
-        return answer([{"sae_id": sae_id, "kme_id": settings.kme_id} for sae_id in kme.records.saes()])
+        return answer([sae_json(sae, settings) for sae in kme.records.saes()])
 
-    @app.get("/v1/connections")
-    def connections() -> Response:
-        return answer([connection_json(one, kme.pool_count(one)) for one in kme.catalogue.refresh()])
+    app.register_blueprint(administration_calls(kme))
+    app.register_blueprint(key_life_calls(kme.lifecycle, settings.kme_id))
 
     @app.get("/v1/status")
     def status() -> Response:
@@ -61,7 +63,7 @@ def operator_app(kme: Entity) -> Flask:
             {
                 "kme_id": settings.kme_id,
                 "site": settings.site,
-                "saes": kme.records.saes(),
+                "saes": [sae.sae_id for sae in kme.records.saes()],
                 "pools": _pools(kme),
                 "links": links,
                 "account": kme.account().as_json(),

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from flask import Flask, Response, g, request
 
+from kme.administration import Administration
 from kme.batches import BatchPeer
 from kme.closure import Closure
 from kme.confirmation import Confirmation
 from kme.errors import BadRequest, NotHere
-from kme.etsi014 import connection_in, connection_json
 from kme.limits import check_sae_id
 from kme.model import MAX_BLOCK_BITS, KmeSettings
-from kme.peer_wire import batch_in, octets_in, uuid_in
-from kme.registration import Registration
+from kme.peer_wire import batch_in, octets_in, state_in, state_json, uuid_in
 from kme.strict_json import integer, object_in, string
 from kme.voiding import VoidingPeer
 from kme.web.errors import answer_errors
@@ -21,7 +20,7 @@ from mutual_tls.app import answer, listener_app
 
 def peer_app(
     settings: KmeSettings,
-    registration: Registration,
+    administration: Administration,
     confirmation: Confirmation,
     batches: BatchPeer,
     voiding: VoidingPeer,
@@ -31,9 +30,9 @@ def peer_app(
 
     @app.put("/v1/connections/<connection_id>")
     def connection(connection_id: str) -> Response:
-        offered = connection_in(request.get_data())
-        registration.learn(g.caller.id, uuid_in(connection_id, "connection_id"), offered)
-        return answer(connection_json(offered))
+        offered = state_in(request.get_data())
+        held, destroyed_count = administration.learn(g.caller.id, uuid_in(connection_id, "connection_id"), offered)
+        return answer(state_json(held) | {"destroyed_key_count": destroyed_count})
 
     @app.post("/v1/blocks/<block_id>/confirmation")
     def confirm(block_id: str) -> Response:
@@ -63,7 +62,7 @@ def peer_app(
     @app.get("/v1/saes")
     def sae() -> Response:
         sae_id = check_sae_id(request.args.get("sae_id", ""), "sae_id")
-        if not registration.has_sae(sae_id):
+        if not administration.has_sae(sae_id):
             raise NotHere(f"SAE {sae_id} is not registered at {settings.kme_id}")
         return answer({"sae_id": sae_id, "kme_id": settings.kme_id})
 

@@ -10,19 +10,25 @@ from flask import Blueprint, Flask, Response, g, request
 from werkzeug.routing import Rule
 
 from kme import etsi014
+from kme.admission import Admission
 from kme.delivery import Delivery
 from kme.errors import BadRequest
 from kme.limits import check_sae_id, is_sae_id
+from kme.web.admission import limit_and_record
 from kme.web.errors import answer_errors
+from kme.web.presence import presence
 from mutual_tls.app import answer, listener_app
 
 
-def sae_app(delivery: Delivery, *, doors: Iterable[Blueprint] = ()) -> Flask:
-    """`doors`: other APIs at the same listener (`kme.web.doors`)."""
+def sae_app(delivery: Delivery, admission: Admission | None = None, *, doors: Iterable[Blueprint] = ()) -> Flask:
+    """`doors`: other APIs at the same listener (`kme.web.doors`). Without `admission` calls are neither limited nor
+    recorded where they are refused: for tests of the paths."""
     app = listener_app("kme-sae", lambda caller: caller.role == "sae" and is_sae_id(caller.id), subject_counts=True)
     app.url_rule_class = _ExactRule
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
+    if admission is not None:
+        limit_and_record(app, admission)
     app.register_blueprint(_keys(delivery), url_prefix="/api/v1/keys")
     for door in doors:
         app.register_blueprint(door)
@@ -45,7 +51,8 @@ def _keys(delivery: Delivery) -> Blueprint:
         else:
             _read_and_ignore_body()
             wanted = etsi014.key_request_in_query(_query())
-        return answer(etsi014.container_json(delivery.enc_keys(g.caller.id, _sae_id(slave), wanted)))
+        keys = delivery.enc_keys(g.caller.id, _sae_id(slave), wanted, presence(request.environ))
+        return answer(etsi014.container_json(keys))
 
     @keys.route("/<master>/dec_keys", methods=["GET", "POST"])
     def dec_keys(master: str) -> Response:

@@ -8,6 +8,7 @@ import sys
 import click
 
 from qkd_lab.cli.bb84 import bb84
+from qkd_lab.cli.connection import connection
 from qkd_lab.cli.demo import demo
 from qkd_lab.cli.doctor import doctor
 from qkd_lab.cli.link import link
@@ -15,6 +16,7 @@ from qkd_lab.cli.network import down, status, up
 from qkd_lab.cli.pki import pki
 from qkd_lab.cli.rate import rate
 from qkd_lab.cli.register import register
+from qkd_lab.cli.sae import sae
 from qkd_lab.lab_folder import LabError
 from qkd_lab.pki.authority import PkiError
 from qkd_lab.topology import TopologyError
@@ -29,7 +31,7 @@ def cli() -> None:
     """
 
 
-for command in (up, down, status, demo, register, link, pki, doctor, bb84, rate):
+for command in (up, down, status, demo, register, sae, connection, link, pki, doctor, bb84, rate):
     cli.add_command(command)
 
 

@@ -16,7 +16,7 @@ from qkd_lab.pki.store import Pki
 QOS_MEMBERS = ("Key_chunk_size", "Max_bps", "Min_bps", "Jitter", "Priority", "Timeout", "TTL")
 
 
-def _qos(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> dict[str, int]:
+def qos_members(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> dict[str, int]:
     members: dict[str, int] = {}
     for text in given:
         name, _, value = text.partition("=")
@@ -37,7 +37,7 @@ def _qos(_context: click.Context, _option: click.Parameter, given: tuple[str, ..
 @click.option("--max-keys", default=1000, show_default=True, help="Keys in the pool when it is full.")
 @click.option("--max-keys-per-request", type=int, help="By default 128, or --max-keys where that is less.")
 @click.option("--max-sae-ids", default=0, show_default=True, help="Additional slaves that a request may name.")
-@click.option("--qos", multiple=True, callback=_qos, metavar="NAME=VALUE", help=f"One of {', '.join(QOS_MEMBERS)}.")
+@click.option("--qos", multiple=True, callback=qos_members, metavar="NAME=VALUE", help=f"{', '.join(QOS_MEMBERS)}.")
 @click.pass_context
 def register(
     context: click.Context, master: str | None, slave: str | None, qos: dict[str, int], **sizes: int | None

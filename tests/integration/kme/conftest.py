@@ -106,9 +106,9 @@ class Site:
     def __post_init__(self) -> None:
         one = self.entity
         self.apps = {
-            "sae": sae_app(one.delivery, doors=doors_of(one)),
+            "sae": sae_app(one.delivery, one.admission, doors=doors_of(one)),
             "kme": peer_app(
-                one.settings, one.registration, one.confirmation, one.batch_peer, one.voiding_peer, one.closure
+                one.settings, one.administration, one.confirmation, one.batch_peer, one.voiding_peer, one.closure
             ),
             "qkde": qkde_app(one.settings, one.intake),
             "operator": operator_app(one),

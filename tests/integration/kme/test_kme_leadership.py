@@ -115,7 +115,6 @@ def test_a_leader_that_is_paused_in_the_middle_of_a_fill_leaves_its_batch_to_the
     second.step()
     assert not network.a.entity.block_records.unsettled("a-b")
     network.assert_account_adds_up()
-    network.step()
 
 
 def test_a_transaction_of_the_leader_is_over_before_another_takes_office(network, databases):

@@ -147,7 +147,7 @@ def test_only_the_recipient_may_fetch_and_only_the_two_may_consume(mail):
     assert fetch(mail, key_id).status_code == 200
 
 
-@pytest.mark.parametrize(("method", "path"), [("get", "/api/v1/status")])
+@pytest.mark.parametrize(("method", "path"), [("get", "/api/v1/status"), ("post", "/api/v1/keys/cleanup")])
 def test_an_sae_that_is_not_registered_is_told_nothing(mail, method, path):
     assert getattr(mail.a.sae("stranger"), method)(path).status_code == 401
 
@@ -247,6 +247,7 @@ def test_another_verb_is_405_and_consumes_nothing(mail):
         ("delete", f"/api/v1/keys/{MISSING}", {"GET"}),
         ("put", "/api/v1/keys/request", {"GET", "POST"}),
         ("delete", "/api/v1/keys/consume", {"GET", "POST"}),
+        ("delete", "/api/v1/keys/cleanup", {"GET", "POST"}),
     ):
         answer = getattr(client, verb)(path)
         assert (answer.status_code, set(answer.headers["Allow"].split(", "))) == (405, allowed), (verb, path)

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from kme.errors import Unavailable
+from kme.model import KeyRequest
 
 from kme_steps import (
     ask,
@@ -148,6 +149,25 @@ def test_too_few_bits_give_503_that_says_how_many_and_burn_nothing(wide):
     assert_accounts(wide)
 
 
+def test_a_request_larger_than_the_reserve_is_served_once_the_scheduler_has_gathered_enough(wide):
+    wide.qkde.length_bits = 20_000
+    large = {"size": 4096, "number": 10, "additional_slave_SAE_IDs": ["third-b"]}
+    answers = []
+
+    def served():
+        answers.append(ask(wide, "sae-a", "other", **large))
+        return answers[-1].status_code == 200 and len(answers) > 3
+
+    wide.step_until(served, 60)
+    assert {answer.status_code for answer in answers} == {200, 503}
+    wide.step(3)
+    ordered = len(wide.qkde.orders)
+    for _ in range(5):  # once it was served, no more than the reserve is kept
+        wide.step()
+    assert len(wide.qkde.orders) == ordered
+    assert_accounts(wide)
+
+
 def test_a_request_that_other_cuts_left_too_few_bits_for_is_voided_whole(wide, monkeypatch):
     records = wide.a.entity.block_records
     monkeypatch.setattr(records, "uncut_key_count", lambda *_: 10**6)  # as if they came between looking and cutting
@@ -180,6 +200,19 @@ def test_keys_whose_batch_got_no_answer_are_voided_at_both_kmes(wide, fault):
 
 def counted(network):
     return [site.entity.account().stored for site in (network.a, network.b)]
+
+
+def test_keys_cut_for_a_caller_that_has_gone_are_voided(wide):
+    assert ask(wide, "sae-a", "other", additional_slave_SAE_IDs=ALL).status_code == 200
+    stored, delivered = counted(wide), wide.a.entity.account().delivered
+    gone = KeyRequest(2, None, tuple(ALL))
+    with pytest.raises(Unavailable, match="the caller has gone"):
+        wide.a.entity.delivery.enc_keys("sae-a", "other", gone, lambda: False)
+    assert counted(wide) == stored and wide.a.entity.account().delivered == delivered
+    assert not requests(wide, "recorded") and not requests(wide, "voiding")
+    keys = [{"key_ID": one} for one in last_batch(wide)["key_ids"]]
+    assert fetch(wide, "third-b", "sae-a", keys).get_json() == NOT_FOUND
+    assert_accounts(wide)
 
 
 def test_what_cannot_be_voided_now_is_voided_by_the_scheduler(wide):

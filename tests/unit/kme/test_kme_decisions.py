@@ -16,7 +16,7 @@ from kme.cutting import digest_of
 from kme.errors import Conflict
 from kme.model import Block, Connection
 from kme.peer_wire import batch_in, batch_json
-from kme.planning import BackOff, Need, Watermarks, fair_shares
+from kme.planning import BackOff, Need, Watermarks, fair_shares, is_short, whole_requests
 from kme.records import refuse_contradiction
 
 BLOCK = Block(uuid4(), "a-b", "kme-a", 10_000, "confirmed", cursor_bits=256)
@@ -171,6 +171,28 @@ def test_shares_never_exceed_the_supply_nor_the_need_and_waste_nothing(wanted, s
     for share, need in zip(shares, all_needs, strict=True):
         assert 0 <= share <= need.missing_count
         assert share == need.missing_count or left < need.connection.key_size_bits
+
+
+@pytest.mark.parametrize(
+    ("blocks_bits", "needed_bits", "reserve_bits", "wanted", "short"),
+    [
+        ([1000], 600, 400, [], False),
+        ([1000], 600, 401, [], True),
+        ([], 0, 0, [], False),
+        ([1000, 1000], 0, 0, [(500, 4)], False),
+        ([900, 1100], 0, 0, [(500, 4)], True),  # a key never spans two blocks
+        ([1000, 1000], 1, 0, [(500, 4)], True),
+        ([1000, 1000], 500, 0, [(500, 3), (8, 100)], False),
+    ],
+)
+def test_a_link_is_short_where_its_blocks_cannot_give_what_is_needed_and_wanted(
+    blocks_bits, needed_bits, reserve_bits, wanted, short
+):
+    assert is_short(blocks_bits, needed_bits, reserve_bits, wanted) is short
+
+
+def test_bits_are_kept_for_the_largest_request_to_additional_slaves_of_each_connection():
+    assert whole_requests([CONNECTION, replace(CONNECTION, max_sae_id_count=2, max_key_per_request=7)]) == [(256, 7)]
 
 
 def test_pauses_double_up_to_the_longest_and_end_with_a_success():

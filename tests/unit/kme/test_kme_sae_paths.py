@@ -19,7 +19,7 @@ class RecordingDelivery:
         self.seen.append((caller, slave))
         return PoolStatus(Connection("kme-a", "kme-b", caller, slave), 0)
 
-    def enc_keys(self, caller, slave, request):
+    def enc_keys(self, caller, slave, request, is_there):
         self.seen.append((caller, slave, request))
         return []
 

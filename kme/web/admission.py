@@ -1,0 +1,24 @@
+"""Each call of an SAE within its limits, and each refusal on record: for the listener where SAEs call."""
+
+from __future__ import annotations
+
+from flask import Flask, Response, g, request
+
+from kme.admission import Admission
+
+
+def limit_and_record(app: Flask, admission: Admission) -> None:
+    """Counts every call there is: also what is malformed, has the wrong verb, or names nothing."""
+
+    @app.before_request
+    def limit() -> None:
+        admission.admit(g.caller.id)
+
+    @app.after_request
+    def record(response: Response) -> Response:
+        if response.status_code >= 400:
+            caller = g.caller.id if "caller" in g else "not admitted"
+            reason = g.get("refusal_reason", response.status.partition(" ")[2].title().replace(" ", ""))
+            # The name of a view, never the path: a caller could make up as many as it likes.
+            admission.refused(caller, (request.endpoint or "none").rpartition(".")[2], response.status_code, reason)
+        return response
