@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import base64
-from uuid import uuid4
+import time
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
 
 import pytest
 
 ALICE, BOB = "alice@example.com", "bob@example.com"
 REQUEST = {"requester_sae": ALICE, "recipient_sae": BOB, "key_size": 256, "ttl": 3600}
+POOL_TTL_S, FETCH_TTL_S, MARGIN_S = 100, 600, 60
 MISSING = "00000000-0000-4000-8000-000000000000"
+
+
+@pytest.fixture
+def site_settings():
+    return {"fetch_ttl_s": FETCH_TTL_S, "ttl_margin_s": MARGIN_S}
 
 
 @pytest.fixture
@@ -18,7 +26,12 @@ def mail(network):
     for site, sae in ((network.a, ALICE), (network.b, BOB)):
         assert site.operator.post("/v1/saes", json={"sae_id": sae}).status_code == 201
     body = {"source_KME_ID": "kme-a", "target_KME_ID": "kme-b", "master_SAE_ID": ALICE, "slave_SAE_ID": BOB}
-    assert network.a.operator.post("/register_connection", json=body | {"max_keys_count": 10}).status_code == 201
+    assert (
+        network.a.operator.post(
+            "/register_connection", json=body | {"max_keys_count": 10, "TTL": POOL_TTL_S}
+        ).status_code
+        == 201
+    )
     network.step_until(lambda: stored(network) == 10)
     return network
 
@@ -91,12 +104,8 @@ def test_a_key_that_is_consumed_unfetched_is_destroyed_and_never_delivered(mail)
     after = mail.b.entity.account()
     assert (after.destroyed - before.destroyed, after.delivered) == (256, before.delivered)
     assert fetch(mail, key_id).status_code == 400
-    while mail.b.entity.audit.drain():
-        pass
-    with mail.b.entity.database.transaction() as sql:
-        sql.execute("SELECT detail FROM audit WHERE event = 'key_consumed'")
-        (row,) = sql.fetchall()
-    assert (row["detail"]["key_ids"], row["detail"]["sae_id"], row["detail"]["bits"]) == ([key_id], BOB, 256)
+    life = mail.b.entity.lifecycle.life(UUID(key_id))
+    assert [one.state for one in life.changes[-2:]] == ["DESTROYED", "CONSUMED"]
     mail.assert_account_adds_up()
 
 
@@ -121,6 +130,48 @@ def test_the_status_counts_the_callers_keys_and_the_rounds(mail):
         "status": "OK", "service": "key management entity kme-a", "version": "1", "database": "connected"
     }  # fmt: skip
     assert mail.b.sae(BOB).get("/api/v1/status").get_json()["qkd_orchestrator"]["keys_in_store"] == 0
+
+
+# The end of a key's time
+
+
+@pytest.fixture
+def clocks(mail):
+    """The key stores' own time at both sites, in seconds."""
+    now = {"a": time.time(), "b": time.time()}
+    mail.a.entity.keystore._clock = lambda: now["a"]
+    mail.b.entity.keystore._clock = lambda: now["b"]
+    return now
+
+
+def pass_(mail, clocks, site, seconds):
+    """As it passes on a site that runs: somebody looks at the clock every few seconds."""
+    until = clocks[site] + seconds
+    while clocks[site] < until:
+        clocks[site] = min(until, clocks[site] + 10)
+        getattr(mail, site).entity.keystore.clocks_ms()
+
+
+def test_a_key_can_be_fetched_until_the_time_that_was_told(mail, clocks):
+    asked, last = ask(mail, ttl=1).get_json(), ask(mail, ttl=10**9).get_json()
+    left_s = (datetime.fromisoformat(asked["expires_at"]) - datetime.now(UTC)).total_seconds()
+    assert FETCH_TTL_S < left_s <= POOL_TTL_S + FETCH_TTL_S
+    pass_(mail, clocks, "b", left_s - 5)
+    assert fetch(mail, asked["key_id"]).status_code == 200
+    pass_(mail, clocks, "b", 5 + 2 * MARGIN_S)
+    assert fetch(mail, last["key_id"]).status_code in (400, 404)
+    mail.assert_account_adds_up()
+
+
+def test_cleanup_destroys_what_expired_and_says_how_many_copies_that_were(mail, clocks):
+    assert mail.a.sae(ALICE).post("/api/v1/keys/cleanup").get_json() == {"removed_count": 0}
+    pass_(mail, clocks, "a", POOL_TTL_S + MARGIN_S)
+    before = mail.a.entity.account()
+    answer = mail.a.sae(ALICE).post("/api/v1/keys/cleanup").get_json()
+    expired_bits = mail.a.entity.account().expired - before.expired
+    assert answer["removed_count"] >= 10 and expired_bits == 256 * answer["removed_count"]
+    assert stored(mail) == 0
+    mail.assert_account_adds_up()
 
 
 # Who is who
@@ -223,10 +274,14 @@ def test_bad_members_of_a_request_get_400_and_no_key(mail):
     assert stored(mail) == 10
 
 
-def test_bad_members_of_a_consumption_get_400(mail):
+def test_bad_members_of_a_consumption_get_400_and_an_unknown_key_404(mail):
     for changes in BAD_CONSUMPTIONS:
         body = {"key_id": MISSING, "requester_sae": BOB} | changes
-        refused(400, mail.b.sae(BOB).post("/api/v1/keys/consume", json=body), changes)
+        refused(
+            404 if changes == {"key_id": MISSING} else 400,
+            mail.b.sae(BOB).post("/api/v1/keys/consume", json=body),
+            changes,
+        )
 
 
 def test_bad_fetches_get_400_or_401(mail):
