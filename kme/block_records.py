@@ -18,7 +18,7 @@ from kme.database import Database
 from kme.errors import Unavailable
 from kme.model import CONFIRMATION_BITS, Batch, Block
 
-_BLOCK = "block_id, link, owner_kme_id, length_bits, state, digest, cursor_bits, owner_tag, peer_tag"
+_BLOCK = "block_id, link, owner_kme_id, length_bits, state, digest, cursor_bits, owner_tag, peer_tag, origin, binding"
 BATCH_COLUMNS = (
     "batch_id, block_id, offset_bits, key_size_bits, connection_id, key_ids, recipients, own_recipients, request_id,"
     " ttl_s, recorded_ms"
@@ -38,9 +38,18 @@ class BlockRecords:
         with self._database.transaction() as sql:
             try:
                 sql.execute(
-                    "INSERT INTO block (block_id, link, owner_kme_id, length_bits, digest, state)"
-                    " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (block_id) DO NOTHING",
-                    (block.block_id, block.link, block.owner_kme_id, block.length_bits, block.digest, block.state),
+                    "INSERT INTO block (block_id, link, owner_kme_id, length_bits, digest, state, origin, binding)"
+                    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (block_id) DO NOTHING",
+                    (
+                        block.block_id,
+                        block.link,
+                        block.owner_kme_id,
+                        block.length_bits,
+                        block.digest,
+                        block.state,
+                        block.origin,
+                        block.binding,
+                    ),
                 )
             except ForeignKeyViolation:
                 raise Unavailable(
@@ -220,7 +229,7 @@ class BlockRecords:
 
 
 def _block(row: Mapping[str, Any]) -> Block:
-    octets = ("digest", "owner_tag", "peer_tag")
+    octets = ("digest", "owner_tag", "peer_tag", "binding")
     return Block(**{k: bytes(v) if k in octets and v is not None else v for k, v in row.items()})
 
 

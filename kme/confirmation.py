@@ -1,13 +1,14 @@
 """Only a confirmed block is cut: both KMEs prove to each other that they hold the same one (docs/protocols.md).
 
-The tags are keyed with the block's own first bits. These are burned on both sides, after the tags were recorded: a
-question that comes again is answered from the record.
+The tags are keyed with the block's own first bits and cover all of it. These are burned on both sides, after the tags
+were recorded: a question that comes again is answered from the record.
 """
 
 from __future__ import annotations
 
 import hmac
 import json
+from typing import Protocol
 from uuid import UUID
 
 from kme.block_records import BlockRecords
@@ -21,10 +22,26 @@ class Mismatch(Conflict):
     """The two KMEs do not hold the same block, and never will."""
 
 
-def tag(key: bytes, role: str, block: Block) -> bytes:
-    """HMAC-SHA256 under the confirmation key (32 bytes); `role` is `owner` or `peer`, so that none is an echo."""
-    said = [role, str(block.block_id), block.owner_kme_id, block.link, block.length_bits]
+def tag(bits: bytes, role: str, block: Block) -> bytes:
+    """HMAC-SHA256 under the confirmation key, the first 32 bytes of the block's `bits`, over what is said of the block
+    and over all of them; `role` is `owner` or `peer`, so that none is an echo."""
+    key = bits[: CONFIRMATION_BITS // 8]
+    content = hmac.digest(key, b"block|" + bits, "sha256").hex()
+    said = [role, str(block.block_id), block.owner_kme_id, block.link, block.length_bits, content]
+    if block.binding is not None:
+        said.append(block.binding.hex())
     return hmac.digest(key, json.dumps(said, separators=(",", ":"), ensure_ascii=False).encode(), "sha256")
+
+
+def binding(bits: bytes, more: bytes) -> bytes:
+    """Makes the confirmation of a block cover `more` as well. Keyed like the tags, so it may be recorded."""
+    return hmac.digest(bits[: CONFIRMATION_BITS // 8], b"more|" + more, "sha256")
+
+
+class Asking(Protocol):
+    """The owner's side of a confirmation."""
+
+    def ask(self, block: Block, peer: Peer) -> None: ...
 
 
 class Confirmation:
@@ -73,14 +90,14 @@ class Confirmation:
             return block.owner_tag, block.peer_tag
         if block.length_bits < CONFIRMATION_BITS:
             raise Mismatch(f"block {block.block_id} is too short to be confirmed: {block.length_bits} bits")
-        key = self._cutter.head(block.block_id)
-        if key is None:
+        bits = self._cutter.untouched(block.block_id)
+        if bits is None:
             # Burned by the same question a moment ago, which recorded the tags first; or lost.
             recorded = self._records.block(block.block_id)
             if recorded is None or recorded.owner_tag is None or recorded.peer_tag is None:
                 raise Mismatch(f"the bits of block {block.block_id} are lost at {self._settings.kme_id}")
             return recorded.owner_tag, recorded.peer_tag
-        return tag(key, "owner", block), tag(key, "peer", block)
+        return tag(bits, "owner", block), tag(bits, "peer", block)
 
     def _finish(self, block: Block) -> None:
         if self._cutter.burn_head(block.block_id) == "gone":

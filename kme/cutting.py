@@ -24,12 +24,12 @@ class Cutter:
     def fast_clock_ms(self) -> int:
         return self._keystore.clocks_ms()[0]
 
-    def head(self, block_id: UUID) -> bytes | None:
-        """A block's confirmation key, its first 256 bits; None where it is not here or something was cut before."""
+    def untouched(self, block_id: UUID) -> bytes | None:
+        """A block's bits, packed; None where it is not here or something was cut from it before."""
         stored = self._keystore.block(block_id)
         if stored is None or stored.version > 0:
             return None
-        return self._keywrap.unwrap(stored.wrapped, block_context(block_id, stored.version))[: CONFIRMATION_BITS // 8]
+        return self._keywrap.unwrap(stored.wrapped, block_context(block_id, stored.version))
 
     def burn_head(self, block_id: UUID) -> str:
         return self._cut(Cut(b"confirmation", block_id, b"", 0, CONFIRMATION_BITS, "burned"), ())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,11 @@ from kme.cutting import Cutter
 from kme.database import Database
 from kme.delivery import Delivery
 from kme.directory import Directory
+from kme.directory_source import DirectorySource, NothingToOrder, SparingConfirmation
+from kme.entropy import ByteCounts
+from kme.held_keys import HeldKeys
 from kme.intake import Intake
+from kme.key_files import KeyFiles
 from kme.key_records import KeyRecords
 from kme.keystore import KeyStore
 from kme.keywrap import KeyWrap
@@ -27,7 +32,7 @@ from kme.leadership import FencedDatabase, Leadership
 from kme.lifecycle import Lifecycle
 from kme.link_keeper import LinkKeeper
 from kme.migrations import migrate
-from kme.model import Connection, KmeSettings
+from kme.model import Connection, KmeSettings, Link
 from kme.on_demand import OnDemand
 from kme.owner import Owner
 from kme.records import Records
@@ -75,7 +80,9 @@ class Entity:
         self.block_records, self.request_records = self.owner.records, self.owner.requests
         self.confirmation, self.closure = self.owner.confirmation, self.owner.closure
         self.batch_owner = self.owner.batches
-        self.intake = Intake(settings, self.block_records, self.keystore, self.keywrap)
+        self.byte_counts = ByteCounts(self.keystore, self.keywrap)
+        self.intake = Intake(settings, self.block_records, self.keystore, self.keywrap, self.byte_counts)
+        self.key_files = KeyFiles(self.database)
         self.batch_peer = BatchPeer(settings, self.block_records, self.cutter, self.catalogue)
         self.admission = Admission(settings, self.catalogue, self.keystore)
         self.registration = Registration(settings, self.records, self.catalogue, peers)
@@ -94,6 +101,7 @@ class Entity:
         self.lifecycle = Lifecycle(settings, KeyRecords(self.database), self.keystore, self.audit)
         self.on_demand = OnDemand(settings, self.owner, self.keystore, self.directory, peers)
         self.delivery = Delivery(settings, self.catalogue, self.keystore, self.keywrap, self.on_demand)
+        self.held_keys = HeldKeys(self.catalogue, self.keystore, self.delivery)
 
     def prepare(self, saes: Iterable[str] = (), connections: Iterable[Connection] = ()) -> None:
         """Migrates the database, claims the key store, and registers what the topology lists. Safe to repeat, and by
@@ -113,7 +121,7 @@ class Entity:
 
     def scheduler(
         self,
-        qkde: Peer,
+        qkde: Peer | None,
         *,
         saes: Iterable[str] = (),
         connections: Iterable[Connection] = (),
@@ -121,33 +129,49 @@ class Entity:
         start_round: Callable[[Callable[[], None]], None] = in_thread,
         interval_s: float = 0.25,
     ) -> Scheduler:
-        """`start_round` runs a round beside the rest; tests run it in place. What it records, it records in office."""
+        """`start_round` runs a round beside the rest; tests run it in place. `qkde` may be None where every link of the
+        site has a folder. What it records, it records in office; but for what it reads from folders, where every step
+        does nothing that took place before."""
         saes, connections = tuple(saes), tuple(connections)
         leadership = Leadership(self._dsn)
         database = FencedDatabase(self.database, leadership)
-        owner = Owner(self.settings, database, self.keystore, self.cutter, self.catalogue)
         reports, audit = RoundReports(database), AuditTrail(database, self.keystore)
-        keepers = [
-            LinkKeeper(
-                self.settings,
+
+        def keeper(link: Link) -> LinkKeeper:
+            settings = self.settings
+            owner = Owner(settings, database, self.keystore, self.cutter, self.catalogue)
+            if link.folder:
+                settings = replace(settings, unconfirmed_after_s=settings.missing_file_after_s)
+                owner.confirmation = SparingConfirmation(owner.confirmation, clock)
+                rounds = NothingToOrder()
+            else:
+                assert qkde is not None
+                rounds = Rounds(settings, link, qkde, reports, clock, start_round)
+            return LinkKeeper(
+                settings,
                 link,
                 self.peers[link.peer_kme_id],
                 owner,
                 self.keystore,
                 self.catalogue,
-                Rounds(self.settings, link, qkde, reports, clock, start_round),
+                rounds,
                 clock,
             )
+
+        sources = [
+            DirectorySource(self.settings, link, self.key_files, self.intake, self.keywrap, clock)
             for link in self.settings.links
+            if link.folder
         ]
-        chores = [
+        chores = [Chore(f"the folder of link {source.link.name}", source.step) for source in sources]
+        chores += [
             Chore("administration", self.administration.step),
             Chore("refused calls", self.admission.report),
             Chore("expiry", self.lifecycle.sweep),
             Chore("old records", self.lifecycle.forget_old),
         ]
         return Scheduler(
-            keepers,
+            [keeper(link) for link in self.settings.links],
             audit,
             lambda: self.prepare(saes, connections),
             self.check,
@@ -160,9 +184,13 @@ class Entity:
         return self.keystore.stored_key_count(connection.connection_id, connection.key_size_bits)
 
     def link_status(self, name: str) -> dict[str, Any]:
-        """The blocks of a link that still have bits, and the reports of its last rounds ordered here."""
+        """Where a link's bits come from, its blocks that still have some, the reports of its last rounds ordered here,
+        and what was read from its folder, where it has one."""
+        link = self.settings.link_named(name)
+        assert link is not None
         blocks = block_totals(self.block_records, self.keystore, name)
-        return {"blocks": blocks, "last_reports": self.reports.last(name, 5)}
+        status = {"origin": link.origin, "blocks": blocks, "last_reports": self.reports.last(name, 5)}
+        return status | {"folder": str(link.folder.path)} | self.key_files.totals(name) if link.folder else status
 
     def close(self) -> None:
         self.database.close()

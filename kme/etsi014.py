@@ -67,7 +67,7 @@ def key_ids(body: bytes) -> list[UUID]:
     members = object_in(body)
     if "key_IDs" not in members:
         raise BadRequest("key_IDs is missing: expected an array of objects with a key_ID")
-    found = [_key_id(string(one, "key_ID")) for one in objects(members, "key_IDs")]
+    found = [key_id_in(string(one, "key_ID")) for one in objects(members, "key_IDs")]
     if not 1 <= len(found) <= _MAX_KEY_IDS:
         raise BadRequest(f"key_IDs: expected 1..{_MAX_KEY_IDS} of them, got {len(found)}")
     if len(set(found)) != len(found):
@@ -80,7 +80,7 @@ def key_id_in_query(query: Mapping[str, list[str]]) -> list[UUID]:
     values = query.get("key_ID", [])
     if len(values) != 1:
         raise BadRequest(f"key_ID: expected exactly one in the query, got {len(values)}; use POST for several")
-    return [_key_id(values[0])]
+    return [key_id_in(values[0])]
 
 
 def status_json(status: PoolStatus) -> dict[str, Any]:
@@ -144,7 +144,7 @@ def connection_json(connection: Connection, stored_key_count: int | None = None)
     return rendered if stored_key_count is None else rendered | {"stored_key_count": stored_key_count}
 
 
-def _key_id(text: str) -> UUID:
+def key_id_in(text: str, name: str = "key_ID") -> UUID:
     if not _UUID.fullmatch(text):
-        raise BadRequest("key_ID: expected a UUID of 36 characters, like 123e4567-e89b-42d3-a456-426614174000")
+        raise BadRequest(f"{name}: expected a UUID of 36 characters, like 123e4567-e89b-42d3-a456-426614174000")
     return UUID(text)

@@ -1,47 +1,69 @@
-"""Blocks from the site's own QKDE: taken in once, acknowledged as often as they are offered."""
+"""Blocks from the site's own QKDE, or from a link's folder: taken in once, however often they come."""
 
 from __future__ import annotations
 
 from uuid import UUID
 
 from kme.block_records import BlockRecords
+from kme.entropy import ByteCounts
 from kme.errors import BadRequest, Conflict
 from kme.keystore import KeyStore
 from kme.keywrap import KeyWrap, block_context
-from kme.model import MAX_BLOCK_BITS, Block, KmeSettings
+from kme.model import MAX_BLOCK_BITS, Block, KmeSettings, Origin
 
 
 class Intake:
-    def __init__(self, settings: KmeSettings, records: BlockRecords, keystore: KeyStore, keywrap: KeyWrap) -> None:
+    def __init__(
+        self,
+        settings: KmeSettings,
+        records: BlockRecords,
+        keystore: KeyStore,
+        keywrap: KeyWrap,
+        byte_counts: ByteCounts,
+    ) -> None:
         self._settings = settings
+        self._byte_counts = byte_counts
         self._records = records
         self._keystore = keystore
         self._keywrap = keywrap
 
-    def take(self, block_id: UUID, link: str, owner_kme_id: str, length_bits: int, bits: bytes) -> None:
+    def take(
+        self,
+        block_id: UUID,
+        link: str,
+        owner_kme_id: str,
+        length_bits: int,
+        bits: bytes,
+        origin: Origin = "bb84",
+        binding: bytes | None = None,
+    ) -> None:
         """Stores a block of `length_bits`, packed. Raises BadRequest, Conflict with what came before, or Unavailable.
 
         The record comes first and says `arriving` until the bits are in Redis: after a crash the QKDE offers the block
         again and it goes on from there. Afterwards the digest still tells the same block from another.
         """
-        self._check(link, owner_kme_id, length_bits, bits)
+        self._check(link, owner_kme_id, length_bits, bits, origin)
         context = f"{block_id}|{length_bits}|{link}|{owner_kme_id}".encode()
+        digest = self._keywrap.digest(bits, context)
         offered = Block(
-            block_id, link, owner_kme_id, length_bits, "arriving", digest=self._keywrap.digest(bits, context)
+            block_id, link, owner_kme_id, length_bits, "arriving", digest=digest, origin=origin, binding=binding
         )
         known = self._records.add_block(offered)
         if known.digest is None:
             return  # closed before it came: acknowledged, so that it is not offered again, and dropped
         refuse_another(known, offered)
         if known.state == "arriving":
-            self._keystore.store_block(offered, self._keywrap.wrap(bits, block_context(block_id, 0)))
+            wrapped = self._keywrap.wrap(bits, block_context(block_id, 0))
+            self._byte_counts.store(offered, wrapped, bits)
             self._records.set_received(block_id)
 
-    def _check(self, link: str, owner_kme_id: str, length_bits: int, bits: bytes) -> None:
+    def _check(self, link: str, owner_kme_id: str, length_bits: int, bits: bytes, origin: Origin) -> None:
         known_link = self._settings.link_named(link)
         if known_link is None:
             names = ", ".join(one.name for one in self._settings.links)
             raise BadRequest(f"link: {link!r} does not end at {self._settings.kme_id}: expected one of {names}")
+        if known_link.origin != origin:
+            raise BadRequest(f"link: the blocks of {link!r} come from {known_link.origin}, not from {origin}")
         ends = (self._settings.kme_id, known_link.peer_kme_id)
         if owner_kme_id not in ends:
             raise BadRequest(f"owner: {owner_kme_id!r} is not at link {link}: expected {ends[0]} or {ends[1]}")

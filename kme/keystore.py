@@ -5,7 +5,8 @@ Layout, with 16-byte binary UUIDs inside values:
 `pool:{connection or request}:{size}` list of key id | moment | wrapped key, at the master's KME ·
 `copies:{connection}` hash key id | recipient's SAE id → moment | wrapped key, a copy for each recipient of this site ·
 `entitlement` hash key id → connection, recipients and master, kept after delivery (see `entitlement`) ·
-`blocks` set of the block ids seen · `account` hash · `audit` stream · `kek` fingerprint · `ends:*` sorted sets of when
+`blocks` set of the block ids seen · `account` hash · `byte_counts` hash counts (wrapped), version ·
+`audit` stream · `kek` fingerprint · `ends:*` sorted sets of when
 the time of keys is over · `clock` hash · `catalogue` mark of the last change of SAEs and connections · `removed` set of
 connections that get no key · `revisions` hash connection → its revision that was followed · `calls:{sae}`,
 `quota:{sae}` what its limits count · `refusals` hash of refused calls by kind.
@@ -88,6 +89,15 @@ class Cut:
     keys: Sequence[tuple[UUID, bytes]] = field(default=(), repr=False)
 
 
+@dataclass(frozen=True)
+class Entitlement:
+    """Who a key was made by and for, known as long as the store, also when nobody can get it any more."""
+
+    connection_id: UUID
+    master_sae_id: str
+    recipients: tuple[str, ...]
+
+
 def entitlement(connection_id: UUID, master_sae_id: str, recipients: Sequence[str]) -> bytes:
     """Who may fetch a key, as the scripts read it. SAE ids are printable, so neither separator occurs in one."""
     return "\0".join([str(connection_id), *recipients, f"\n{master_sae_id}"]).encode()
@@ -129,11 +139,18 @@ class KeyStore:
                 f" {fingerprint.hex()}: give it the one it had"
             )
 
-    def store_block(self, block: Block, wrapped: bytes) -> bool:
-        """Whether it is new: an id that was ever here is not stored again. `wrapped` is version 0."""
-        keys = [f"block:{block.block_id}", "blocks", "account", "audit"]
+    def store_block(self, block: Block, wrapped: bytes, counts: bytes, counts_version: int) -> str:
+        """`done`, `again` where the id was ever here, or `raced`: see db/lua/store_block.lua. `wrapped` is version 0;
+        `counts` are the wrapped byte counts with this block's, made from those of `counts_version`."""
+        keys = [f"block:{block.block_id}", "blocks", "account", "audit", "byte_counts"]
         args = [block.block_id.bytes, wrapped, block.length_bits, block.link, block.owner_kme_id]
-        return bool(self.run("store_block", keys, args))
+        return self.run("store_block", keys, [*args, counts, counts_version]).decode()
+
+    def byte_counts(self) -> tuple[bytes | None, int]:
+        """The wrapped byte counts and their version."""
+        with _answering():
+            counts, version = self._redis.hmget("byte_counts", "counts", "version")
+        return counts, int(version or 0)
 
     def block(self, block_id: UUID) -> StoredBlock | None:
         with _answering():
@@ -217,6 +234,15 @@ class KeyStore:
             return NotFetched(outcome == b"not_found", int(found[0]))
         connections = (UUID(one.decode()) for one in found[::2])
         return list(zip(key_ids, connections, found[1::2], strict=True))
+
+    def entitlement_of(self, key_id: UUID) -> Entitlement | None:
+        """None where the key never was here."""
+        with _answering():
+            found = self._redis.hget("entitlement", key_id.bytes)
+        if found is None:
+            return None
+        connection_id, *recipients, master = found.decode().split("\0")
+        return Entitlement(UUID(connection_id), master.removeprefix("\n"), tuple(recipients))
 
     def follow_connection(self, connection: Connection) -> int:
         """Destroys the keys of a removed connection, and lets none in; readmits another. How many keys that were."""

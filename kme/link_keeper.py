@@ -16,7 +16,7 @@ from kme.model import Block, Connection, KmeSettings, Link
 from kme.owner import Owner
 from kme.planning import Ages, BackOff, Need, Watermarks, is_short, whole_requests
 from kme.qos import Claim, FillRates, shares
-from kme.rounds import Rounds
+from kme.rounds import Orders
 from mutual_tls.client import Peer, PeerError, Refused
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class LinkKeeper:
         owner: Owner,
         keystore: KeyStore,
         catalogue: Catalogue,
-        rounds: Rounds,
+        rounds: Orders,
         clock: Callable[[], float],
     ) -> None:
         self._settings = settings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 from uuid import UUID, uuid5
@@ -22,16 +23,33 @@ MAX_BLOCK_BITS = 1 << 26
 # Both ends of a connection derive its id from the pair of SAEs, so neither has to wait for the other to name it.
 _CONNECTIONS = UUID("6f3f2f0a-7d0b-5c5e-9a43-0c1d5b8e2f14")
 
+# The APIs beside ETSI GS QKD 014 (docs/other-doors.md).
+DOORS = ("quick", "life-cycle", "entropy")
+
 BlockState = Literal["arriving", "received", "confirmed", "closing", "closed"]
+Origin = Literal["bb84", "directory"]
 BatchState = Literal["recorded", "committed", "refused", "voiding", "voided"]
 
 
 @dataclass(frozen=True, slots=True)
+class KeyFolder:
+    """Where the key files of a link arrive at this site (`kme.directory_source`)."""
+
+    path: Path
+    delete_after_reading: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Link:
-    """A quantum link this site ends, and the KME at its other end."""
+    """A quantum link this site ends, and the KME at its other end. One with a `folder` gets its bits from files."""
 
     name: str
     peer_kme_id: str
+    folder: KeyFolder | None = None
+
+    @property
+    def origin(self) -> Origin:
+        return "directory" if self.folder else "bb84"
 
 
 @dataclass(frozen=True)
@@ -83,6 +101,13 @@ class KmeSettings:
     closed_kept_s: int = 30 * 86_400  # for how long a closed block is known, so that it can't come in once more
     refusal_window_s: float = 60.0  # refused calls of one kind in this time are one entry of the audit trail
     request_patience_s: float = 30.0  # keys cut for one request that is not heard of for so long are voided
+    doors: frozenset[str] = frozenset(DOORS)
+    kme_names: Mapping[str, str] = field(default_factory=dict)  # more names of KMEs, for the quick door, and their ids
+    missing_file_after_s: float = 3_600.0  # the same for a link with folders, to which people bring files by hand
+
+    def kme_named(self, name: str) -> str:
+        """The id of the KME that is called so: the name itself, unless it is another one for a KME."""
+        return self.kme_names.get(name, name)
 
     @property
     def kept_after_pool_s(self) -> int:
@@ -159,6 +184,8 @@ class Block:
     cursor_bits: int = 0
     owner_tag: bytes | None = None
     peer_tag: bytes | None = None
+    origin: Origin = "bb84"
+    binding: bytes | None = None  # what the confirmation covers beside the bits, see kme/directory_source.py
 
     @property
     def uncut_bits(self) -> int:

@@ -10,7 +10,7 @@ from kme.batches import BatchOwner
 from kme.block_records import BlockRecords
 from kme.catalogue import Catalogue
 from kme.closure import Closure
-from kme.confirmation import Confirmation
+from kme.confirmation import Asking, Confirmation
 from kme.cutting import Cutter
 from kme.database import Database
 from kme.keystore import KeyStore
@@ -25,7 +25,7 @@ class Owner:
     ) -> None:
         self.records = BlockRecords(database)
         self.requests = RequestRecords(database)
-        self.confirmation = Confirmation(settings, self.records, cutter)
+        self.confirmation: Asking = Confirmation(settings, self.records, cutter)
         self.batches = BatchOwner(settings, self.records, cutter, catalogue)
         self.voiding = Voiding(self.requests, cutter)
         self.closure = Closure(settings, self.records, keystore)

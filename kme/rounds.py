@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 from psycopg2.extras import Json
@@ -42,6 +42,16 @@ class RoundReports:
             sql.execute("SELECT report FROM round_report WHERE block_id = %s ORDER BY report_id", (block_id,))
             return [row["report"] for row in sql.fetchall()]
 
+    def totals(self) -> tuple[int, float]:
+        """How many rounds were ever reported, and which part of those that are kept gave no key; 0 where none was."""
+        with self._database.transaction() as sql:
+            sql.execute(
+                "SELECT coalesce(max(report_id), 0) AS ever, count(*) AS kept,"
+                " count(*) FILTER (WHERE outcome <> 'key') AS aborted FROM round_report"
+            )
+            row = sql.fetchone()
+            return row["ever"], row["aborted"] / row["kept"] if row["kept"] else 0.0
+
     def last(self, link: str, count: int = 1) -> list[dict[str, Any]]:
         """The newest first."""
         with self._database.transaction() as sql:
@@ -53,6 +63,12 @@ class RoundReports:
 
 def in_thread(work: Callable[[], None]) -> None:
     threading.Thread(target=work, name="round", daemon=True).start()
+
+
+class Orders(Protocol):
+    """Where a link's bits come from, as far as they can be ordered."""
+
+    def order(self) -> bool: ...
 
 
 class Rounds:

@@ -88,6 +88,13 @@ ENVIRONMENT = (
         SERVICES,
     ),
     Setting(
+        "QKD_KEYS",
+        str,
+        "",
+        "The folder that holds the folders of key files, by link and site; by default `keys` in QKD_STATE.",
+        SERVICES,
+    ),
+    Setting(
         "QKD_CRLS",
         str,
         "",

@@ -41,11 +41,13 @@ MEANINGS = {
         "sites": "One table for each site.",
         "links": "One for each link between two sites.",
         "connections": "One for each pair of SAEs, a master and a slave.",
+        "doors": "Which APIs beside ETSI GS QKD 014 the KMEs serve (docs/other-doors.md).",
         "kme": "Settings of all KMEs: see above.",
     },
     "[[sites]]": {
         "name": "Part of the names of its processes.",
         "saes": "The SAEs its KME serves.",
+        "kme_names": "What else its KME is called in what SAEs register.",
         "nickname": "Shown beside the KME's name in logs and status.",
     },
     "[[links]]": {
@@ -55,6 +57,9 @@ MEANINGS = {
         "physics": "What the link starts with.",
         "protocol": "How its two QKDEs make a block.",
         "source": "What is sent.",
+        "origin": "Where its bits are from: BB84, or files in a folder at each site (docs/other-doors.md).",
+        "delete_after_reading": "Key files that were read are removed.",
+        "folders": "Where key files arrive, by site; by default a folder of the lab.",
     },
     "[links.physics]": {
         "loss_db": "Loss beside the fibre's.",

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from qkd_lab.addresses import AddressBook
 from qkd_lab.pki.secrets import make_secrets, secrets_folder
 from qkd_lab.pki.store import Pki
-from qkd_lab.private_files import write_private, write_where_different
+from qkd_lab.private_files import private_folder, write_private, write_where_different
 from qkd_lab.topology import Topology, TopologyError, load
 
 
@@ -68,6 +68,11 @@ class LabFolder:
     def log(self, process: str) -> Path:
         return self.path / "log" / f"{quote(process, safe='')}.log"
 
+    @property
+    def keys(self) -> Path:
+        """Where key files arrive, `<link>/<site>`, for links that are fed by them."""
+        return self.path / "keys"
+
     def process_state(self, process: str) -> Path:
         """What a process must not lose, in a folder of its own."""
         return self.path / "state" / quote(process, safe="")
@@ -94,6 +99,10 @@ class LabFolder:
         """Certificates, secrets, the address book and the endpoints: what the processes need before they start."""
         Pki(self.pki, datetime.now(UTC)).make(topology)
         make_secrets(topology, self.path)
+        for link in topology.links:
+            for site in () if link.is_quantum else (link.alice, link.bob):
+                if site not in dict(link.folders):
+                    private_folder(link.folder_at(site, self.keys))
         write_json(self.addresses, book, 0o644)
         write_json(self.endpoints, urls, 0o644)
 

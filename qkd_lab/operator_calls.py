@@ -34,6 +34,13 @@ class Operator:
             raise LabError(f"no link {name!r} in this lab: it has {', '.join(links) or 'none'}")
         return links[name]
 
+    def quantum_link(self, name: str) -> Link:
+        """One with a quantum link and two QKDEs."""
+        link = self.link(name)
+        if not link.is_quantum:
+            raise LabError(f"link {name} is fed with key files: it has no physics and no pre-shared key")
+        return link
+
     def call(
         self,
         process: str,

@@ -56,12 +56,14 @@ def stores(topology: Topology) -> Iterator[Process]:
 
 def services(topology: Topology) -> Iterator[Process]:
     """The processes that are the lab's own programs."""
-    for index, link in enumerate(topology.links):
+    for index, link in enumerate(topology.quantum_links):
         name = link.qlink_id
         yield Process(
             name, "qlink", index, "", "qlink_node", {"qkd": QKD, "ops": OPERATOR}, name, "qlink", name, QKD, (QKD,)
         )
     for index, site in enumerate(topology.sites):
+        if not topology.quantum_links_of(site.name):
+            continue  # its keys come from folders
         yield Process(
             site.qkde_id, "qkde", index, site.name, "qkde_node",
             {"kme": KME, "classical": QKD, "ops": OPERATOR},

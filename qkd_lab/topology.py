@@ -16,6 +16,7 @@ from typing import Any
 from qkd_lab.configuration import section_problems
 from qkd_lab.topology_fields import (
     CONNECTION,
+    DOORS,
     LINK,
     PHYSICS,
     PROTOCOL,
@@ -100,6 +101,7 @@ class Site:
     name: str
     saes: tuple[str, ...] = ()
     nickname: str = ""
+    kme_names: tuple[str, ...] = ()  # what else its KME is called in what SAEs register
 
     @property
     def kme_id(self) -> str:
@@ -112,7 +114,11 @@ class Site:
 
 @dataclass(frozen=True)
 class Link:
-    """A quantum link between two sites. `alice` and `bob` are site names: who prepares, who measures."""
+    """A quantum link between two sites. `alice` and `bob` are site names: who prepares, who measures.
+
+    One whose `origin` is `directory` has neither: key files are brought to a folder at each of its two sites, the
+    lab's own or one that `folders` names by site (docs/other-doors.md).
+    """
 
     name: str
     alice: str
@@ -120,6 +126,9 @@ class Link:
     physics: Physics = Physics()
     protocol: Protocol = Protocol()
     source: Source = Source()
+    origin: str = "bb84"
+    delete_after_reading: bool = False
+    folders: tuple[tuple[str, str], ...] = ()
 
     @property
     def qlink_id(self) -> str:
@@ -129,6 +138,14 @@ class Link:
     def pre_shared_key(self) -> str:
         """Name of the secret that its two QKDEs share before their first round."""
         return f"pre-shared-key.{self.name}"
+
+    @property
+    def is_quantum(self) -> bool:
+        return self.origin == "bb84"
+
+    def folder_at(self, site: str, keys: Path) -> Path:
+        """Where its key files arrive at one of its sites; `keys` is the lab's own place for them."""
+        return Path(dict(self.folders).get(site, keys / self.name / site))
 
     def joins(self, site: str, other: str) -> bool:
         return {site, other} == {self.alice, self.bob}
@@ -155,6 +172,7 @@ class Topology:
     links: tuple[Link, ...]
     connections: tuple[Connection, ...]
     kme: Mapping[str, Any] = field(default_factory=dict, hash=False)  # what of qkd_lab.configuration.KME is given
+    doors: tuple[str, ...] = DOORS  # which APIs beside ETSI GS QKD 014 its KMEs serve
 
     @cached_property
     def _site_of_sae(self) -> dict[str, Site]:
@@ -181,6 +199,14 @@ class Topology:
 
     def links_of(self, site: str) -> tuple[Link, ...]:
         return tuple(link for link in self.links if site in (link.alice, link.bob))
+
+    @property
+    def quantum_links(self) -> tuple[Link, ...]:
+        """Those with a quantum link process, and a QKDE at each end."""
+        return tuple(link for link in self.links if link.is_quantum)
+
+    def quantum_links_of(self, site: str) -> tuple[Link, ...]:
+        return tuple(link for link in self.links_of(site) if link.is_quantum)
 
 
 def load(path: Path | str) -> Topology:
@@ -225,10 +251,23 @@ def _topology(document: dict, name: str) -> Topology:
             with problems.noted():
                 parts[part] = made(**read_fields(given if isinstance(given, dict) else {}, f"{where}.{part}", keys))
         with problems.noted():
-            links.append(Link(**read_fields(table, where, LINK) | parts))
+            values = read_fields(table, where, LINK)
+            _check_origin(table, where)
+            parts["folders"] = tuple(values["folders"].items())
+            links.append(Link(**values | parts))
     problems.add(section_problems(top["kme"]))
     problems.raise_any()
-    return Topology(top["name"], tuple(sites), tuple(links), tuple(connections), top["kme"])
+    doors = top.get("doors", DOORS)
+    return Topology(top["name"], tuple(sites), tuple(links), tuple(connections), top["kme"], doors)
+
+
+def _check_origin(table: dict, where: str) -> None:
+    """A key that would have no effect is an error: somebody believes it has one."""
+    origin = table.get("origin", "bb84")
+    others = ("delete_after_reading", "folders") if origin == "bb84" else ("physics", "protocol", "source")
+    for name in others:
+        if name in table:
+            raise TopologyError(f"table {where}, key {name}: has no effect where origin is {origin}: remove it")
 
 
 def _connection(table: dict, where: str) -> Connection:
@@ -263,6 +302,8 @@ def _check_names(topology: Topology) -> None:
                 )
         _check_unique(f"table {what}, key name", [part.name for part in parts])
     _check_unique("table sites, key saes", [sae for site in topology.sites for sae in site.saes])
+    kmes = [site.kme_id for site in topology.sites]
+    _check_unique("table sites, key kme_names", kmes + [name for site in topology.sites for name in site.kme_names])
     # Each demo SAE is a process beside the others; a name stands for one process and one folder of certificates.
     taken = {"operator", "probe", "authorities", ".", ".."}
     for site in topology.sites:
@@ -288,6 +329,10 @@ def _check_references(topology: Topology) -> None:
             _check_known(f"{where} {end}", name, sites, "site")
         if link.alice == link.bob:
             raise TopologyError(f"{where} bob: expected another site than alice, got {link.bob!r}")
+        for site, _ in link.folders:
+            _check_known(f"{where} folders", site, [link.alice, link.bob], "site of the link")
+        # Two KMEs that read one folder would always agree, and prove nothing.
+        _check_unique(f"{where} folders", [folder for _, folder in link.folders])
     pairs = [" and ".join(sorted((link.alice, link.bob))) for link in topology.links]
     _check_unique("table links, the pair alice and bob", pairs)
     for number, connection in enumerate(topology.connections, 1):

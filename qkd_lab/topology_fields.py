@@ -115,18 +115,32 @@ def _from(least: float, most: float, what: str) -> Key:
     return Key(f"{what} from {least:g} to {most:g}", lambda value: _number(value) and least <= value <= most)
 
 
+# The KME's (kme/model.py), written again like the limits below.
+DOORS = ("quick", "life-cycle", "entropy")
+
+
+def _doors(value: Any) -> bool:
+    return isinstance(value, list) and all(one in DOORS for one in value) and len(set(value)) == len(value)
+
+
+def _folders(value: Any) -> bool:
+    return isinstance(value, dict) and all(_text(path) and path.startswith("/") for path in value.values())
+
+
 TOP = {
     "name": Key("a name", _text),
     "sites": Key("[[sites]] tables", _tables, required=True),
     "links": Key("[[links]] tables", _tables, default=()),
     "connections": Key("[[connections]] tables", _tables, default=()),
     "kme": Key("a [kme] table", lambda value: isinstance(value, dict), default={}),
+    "doors": Key(f"a list with any of {', '.join(DOORS)}, each once", _doors),
 }
 
 SITE = {
     "name": Key("a name", _text, required=True),
     "nickname": Key("a name", _text),
     "saes": Key("a list of SAE ids", lambda value: isinstance(value, list) and all(map(_text, value))),
+    "kme_names": Key("a list of names", lambda value: isinstance(value, list) and all(map(_text, value))),
 }
 
 LINK = {
@@ -136,6 +150,9 @@ LINK = {
     "physics": Key("a table", lambda value: isinstance(value, dict), default={}),
     "protocol": Key("a table", lambda value: isinstance(value, dict), default={}),
     "source": Key("a table", lambda value: isinstance(value, dict), default={}),
+    "origin": Key("bb84 or directory", lambda value: value in ("bb84", "directory")),
+    "delete_after_reading": Key("true or false", lambda value: isinstance(value, bool)),
+    "folders": Key("a table of absolute paths by site", _folders, default={}),
 }
 
 PHYSICS = {

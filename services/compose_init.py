@@ -59,7 +59,7 @@ def renew_pre_shared_keys(lab: LabFolder, topology: Topology, identities: Path) 
     which pads of the old one it has used.
     """
     new = {site.name for site in topology.sites if not (identities / site.qkde_id / "secrets").exists()}
-    for link in topology.links:
+    for link in topology.quantum_links:
         if {link.alice, link.bob} <= new:
             renew_pre_shared_key(topology, lab.path, link)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kme.web.certificates import info_routes
+from kme.web.doors import doors_of
 from kme.web.operator import operator_app
 from kme.web.peer import peer_app
 from kme.web.qkde import qkde_app
@@ -22,7 +23,8 @@ def make(settings: Settings) -> Server:
 
     def sae():
         info = info_routes(kme.settings.kme_id, kme.catalogue.admit)
-        return sae_app(kme.delivery, kme.admission, kme.certificates.sae_of, info)
+        doors = (info, *doors_of(kme))
+        return sae_app(kme.delivery, kme.admission, registered=kme.certificates.sae_of, doors=doors)
 
     def listener(name: str, authority: str, app) -> Listener:
         return Listener(name, settings.bind(name), settings.authority(authority), app)

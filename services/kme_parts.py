@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from kme.entity import Entity
-from kme.model import Connection, KmeSettings, Link, SaeLimits
+from kme.model import Connection, KeyFolder, KmeSettings, Link, SaeLimits
 from mutual_tls.client import Peer
 from mutual_tls.identity import Identity
+from qkd_lab import topology as file
 from qkd_lab.topology import Topology
 
 from .settings import DATABASE_FOLDER, Settings
@@ -18,15 +20,24 @@ from .settings import DATABASE_FOLDER, Settings
 KME_TIMEOUT_S = 10.0
 
 
-def kme_settings(topology: Topology, site: str, options: Mapping[str, Any] | None = None) -> KmeSettings:
-    links = [Link(one.name, f"kme-{one.bob if site == one.alice else one.alice}") for one in topology.links_of(site)]
+def kme_settings(
+    topology: Topology, site: str, keys: Path, options: Mapping[str, Any] | None = None
+) -> KmeSettings:
+    """`keys` is the lab's own place for the folders of links that have one; `options`: `qkd_lab.configuration.KME`."""
+
+    def link(one: file.Link) -> Link:
+        folder = None if one.is_quantum else KeyFolder(one.folder_at(site, keys), one.delete_after_reading)
+        return Link(one.name, f"kme-{one.bob if site == one.alice else one.alice}", folder)
+
     given = dict(options or {})
     limits = SaeLimits(**{one.name: given.pop(one.name, 0) or None for one in fields(SaeLimits)})
     return KmeSettings(
         kme_id=f"kme-{site}",
         site=site,
         qkde_id=f"qkde-{site}",
-        links=tuple(links),
+        links=tuple(link(one) for one in topology.links_of(site)),
+        doors=frozenset(topology.doors),
+        kme_names={name: one.kme_id for one in topology.sites for name in one.kme_names},
         default_limits=limits,
         **given,
     )
@@ -54,7 +65,7 @@ def connections_of(topology: Topology, kme_id: str) -> list[Connection]:
 
 
 def entity(settings: Settings, site: str, database_size: int) -> Entity:
-    described = kme_settings(settings.topology, site, settings.kme)
+    described = kme_settings(settings.topology, site, settings.keys, settings.kme)
     redis, postgres = settings.address(f"redis-{site}", "redis"), settings.address(f"postgres-{site}", "sql")
     passwords = {name: quote(settings.secret(f"{name}.password"), safe="") for name in ("redis", "postgres")}
     return Entity(

@@ -15,8 +15,9 @@ def make(settings: Settings) -> Server:
     site = settings.process.removeprefix("kme-").removesuffix("-scheduler")
     kme = entity(settings, site, database_size=8)
     qkde_id = kme.settings.qkde_id
+    has_qkde = any(link.folder is None for link in kme.settings.links)
     scheduler = kme.scheduler(
-        settings.peer(qkde_id, "kme", Identity("qkde", qkde_id)),
+        settings.peer(qkde_id, "kme", Identity("qkde", qkde_id)) if has_qkde else None,
         saes=settings.topology.site(site).saes,
         connections=connections_of(settings.topology, kme.settings.kme_id),
     )

@@ -36,9 +36,9 @@ def _parameters(link: Link) -> RoundParameters:
 
 def make(settings: Settings) -> Server:
     site = settings.process.removeprefix("qkde-")
-    links = settings.topology.links_of(site)
+    links = settings.topology.quantum_links_of(site)
     if not links:
-        raise SettingsError(f"the topology has no link with site {site!r}")
+        raise SettingsError(f"the topology has no quantum link with site {site!r}")
     kme = Identity("kme", f"kme-{site}")
     spool_key = bytes.fromhex(settings.secret("spool-key"))
     spool = Spool(settings.state / "spool", spool_key)

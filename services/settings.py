@@ -30,7 +30,8 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """`process` is the process's name in the address book, for example `kme-a-scheduler`."""
+    """`process` is the process's name in the address book, for example `kme-a-scheduler`. Key files of a link without
+    a folder of its own arrive at `keys/<link>/<site>`."""
 
     process: str
     topology_file: Path
@@ -41,6 +42,7 @@ class Settings:
     more_hosts: tuple[str, ...]
     log_level: str
     worker_count: int
+    keys: Path
     kme: Mapping[str, Any]  # by the names of kme.model.KmeSettings
     detours_file: Path | None = None
     revocations: Path | None = None
@@ -64,6 +66,7 @@ class Settings:
             more_hosts=tuple(found["QKD_ALSO_AT"].split()),
             log_level=found["QKD_LOG_LEVEL"],
             worker_count=found["QKD_WORKERS"],
+            keys=Path(found["QKD_KEYS"] or Path(found["QKD_STATE"]) / "keys"),
             kme={name: one.value for name, one in kme.items()},
             detours_file=Path(found["QKD_DETOURS"]) if found["QKD_DETOURS"] else None,
             revocations=Path(found["QKD_CRLS"]) if found["QKD_CRLS"] else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
 
@@ -26,11 +27,13 @@ from mutual_tls.identity import Registered
 def sae_app(
     delivery: Delivery,
     admission: Admission | None = None,
+    *,
     registered: Registered | None = None,
-    info: Blueprint | None = None,
+    doors: Iterable[Blueprint] = (),
 ) -> Flask:
-    """`registered`: whose a certificate is that names no SAE; `info`: see `kme.web.certificates`. Without `admission`
-    calls are neither limited nor recorded where they are refused: for tests of the paths."""
+    """`registered`: whose a certificate is that names no SAE. `doors`: other APIs at the same listener
+    (`kme.web.doors`, `kme.web.certificates`). Without `admission` calls are neither limited nor recorded where they are
+    refused: for tests of the paths."""
     app = listener_app(
         "kme-sae",
         lambda caller: caller.role == "sae" and is_sae_id(caller.id),
@@ -43,8 +46,8 @@ def sae_app(
     if admission is not None:
         limit_and_record(app, admission)
     app.register_blueprint(_keys(delivery), url_prefix="/api/v1/keys")
-    if info is not None:
-        app.register_blueprint(info)
+    for door in doors:
+        app.register_blueprint(door)
     app.wsgi_app = _RawPath(app.wsgi_app)  # type: ignore[method-assign]
     app.register_blueprint(documents(), url_prefix="/api/v1")
     return answer_errors(app)

@@ -24,9 +24,12 @@ def demo(eve: bool) -> None:
     started = time.monotonic()
     shown = Demo(operator, kme_for_the_master(operator), lambda line: click.echo(f"• {line}"), _wait)
     shown.exchange()
-    if eve:
-        shown.eve()
-    shown.tell_speeds()
+    if operator.topology.link(shown.link).is_quantum:
+        if eve:
+            shown.eve()
+        shown.tell_speeds()
+    elif eve:
+        click.echo(f"• the link {shown.link} is fed with key files: there is no light that Eve could measure")
     if pid := operator.lab.read_state().get("pid"):
         # Those of database servers that run as another user are seen by root alone.
         shown.figures.append(f"memory of all processes: {proportional_bytes([pid]) / 1e6:.0f} MB (PSS)")

@@ -33,7 +33,7 @@ link.add_command(rounds)
 def show(name: str | None) -> None:
     """Show one link, or all."""
     operator = Operator(LabFolder.here())
-    for known in [operator.link(name)] if name else operator.topology.links:
+    for known in [operator.quantum_link(name)] if name else operator.topology.quantum_links:
         _print(operator.call(known.qlink_id, "GET", "/v1/physics"), known.source)
 
 
@@ -79,7 +79,7 @@ def set_(name: str, **settings: Any) -> None:
     if not wanted:
         raise click.UsageError("nothing to set: give --loss-db, --depolarizing, --eve or another")
     operator = Operator(LabFolder.here())
-    chosen = operator.link(name)
+    chosen = operator.quantum_link(name)
     _print(operator.call(chosen.qlink_id, "PATCH", "/v1/physics", wanted), chosen.source)
 
 
@@ -89,7 +89,7 @@ def rekey(name: str) -> None:
     """Give both ends of a link a new pre-shared key: the way out of an empty pad pool."""
     lab = LabFolder.here()
     operator = Operator(lab)
-    chosen = operator.link(name)
+    chosen = operator.quantum_link(name)
     key = renew_pre_shared_key(operator.topology, lab.path, chosen)
     for site in operator.topology.sites:
         if site.name in (chosen.alice, chosen.bob):

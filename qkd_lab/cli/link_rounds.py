@@ -24,7 +24,7 @@ def rounds(name: str | None, count: int, as_json: bool) -> None:
     """What the ends of one link, or of all, reported of each round, its physics, and apart from that what Eve knows."""
     operator = Operator(LabFolder.here())
     found = []
-    for link in [operator.link(name)] if name else operator.topology.links:
+    for link in [operator.quantum_link(name)] if name else operator.topology.quantum_links:
         of_link, unasked = rounds_of(operator, link, count)
         for why in unasked:
             click.echo(f"qkd-lab: not everything is shown: {why}", err=True)

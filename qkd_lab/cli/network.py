@@ -131,6 +131,11 @@ def _show(found: dict[str, Any]) -> None:
             f"{speed:,.0f}" if speed else "–",
         )
     console.print(table)
+    if found.get("folders"):
+        table = Table("link", "KME", "files read", "bytes", "folder", title="key files", title_justify="left")
+        for one in found["folders"]:
+            table.add_row(one["link"], one["kme"], _text(one["files_read"]), f"{one['bytes_read']:,}", one["folder"])
+        console.print(table)
     table = Table("link", "owner", "outcome", "QBER", "secret bits", "why", title="latest rounds", title_justify="left")
     for report in found["reports"][-6:]:
         qber = report.get("qber")

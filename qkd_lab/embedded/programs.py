@@ -97,6 +97,7 @@ def _service(
             "QKD_PKI": str(lab.pki),
             "QKD_SECRETS": str(lab.secrets(process.name)),
             "QKD_STATE": str(state),
+            "QKD_KEYS": str(lab.keys),
             "QKD_LOG_LEVEL": environ.get("QKD_LOG_LEVEL", "INFO"),
         },
         after=(f"postgres-{process.site}", f"redis-{process.site}") if needs_stores else (),

@@ -18,7 +18,7 @@ def known_addresses(lab: LabFolder, topology: Topology) -> AddressBook:
         raise LabError(
             f"the lab in {lab.path.parent} runs in containers: `docker compose down` stops it; or use another folder"
         )
-    for link in topology.links:
+    for link in topology.quantum_links:
         # The containers' QKDEs remember which pads of the old one they have used; those of this host do not.
         if not any((lab.process_state(qkde) / "pads").exists() for qkde in _qkdes(topology, link)):
             renew_pre_shared_key(topology, lab.path, link)

@@ -34,8 +34,9 @@ def make_secrets(topology: Topology, lab: Path) -> None:
     for site in topology.sites:
         for secret, kinds in SITE_SECRETS.items():
             named = [p.name for p in processes(topology) if p.site == site.name and p.kind in kinds]
-            _share(lab, named, secret, SECRET_BYTES)
-    for link in topology.links:
+            if named:
+                _share(lab, named, secret, SECRET_BYTES)
+    for link in topology.quantum_links:
         _share(lab, _ends(topology, link), link.pre_shared_key, PRE_SHARED_KEY_BYTES)
     for process in processes(topology):
         private_folder(secrets_folder(lab, process.name))

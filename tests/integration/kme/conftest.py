@@ -17,9 +17,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from kme.entity import Entity
-from kme.model import Connection, KmeSettings, Link
+from kme.model import Connection, KeyFolder, KmeSettings, Link
 from kme.scheduler import Scheduler
 from kme.web.certificates import info_routes
+from kme.web.doors import doors_of
 from kme.web.operator import operator_app
 from kme.web.peer import peer_app
 from kme.web.qkde import qkde_app
@@ -109,8 +110,8 @@ class Site:
             "sae": sae_app(
                 one.delivery,
                 one.admission,
-                one.certificates.sae_of,
-                info_routes(one.settings.kme_id, one.catalogue.admit),
+                registered=one.certificates.sae_of,
+                doors=(info_routes(one.settings.kme_id, one.catalogue.admit), *doors_of(one)),
             ),
             "kme": peer_app(
                 one.settings, one.administration, one.confirmation, one.batch_peer, one.voiding_peer, one.closure
@@ -196,7 +197,9 @@ def make_site(databases: dict[str, str], redis_url: str) -> Iterator[Callable[..
     def make(kme_id: str, **options: Any) -> Site:
         """A KME's processes; made again, they are the same KME after a restart."""
         end = kme_id[-1]
-        settings = KmeSettings(kme_id, f"site-{end}", f"qkde-{end}", (Link("a-b", "kme-b" if end == "a" else "kme-a"),))
+        link = Link("a-b", "kme-b" if end == "a" else "kme-a", options.pop("folder", None))
+        more = options.pop("settings", {})
+        settings = KmeSettings(kme_id, f"site-{end}", f"qkde-{end}", (link,), **more)
         entity = Entity(
             settings,
             postgres_dsn=databases[kme_id.replace("-", "_")],
@@ -220,10 +223,24 @@ def make_site(databases: dict[str, str], redis_url: str) -> Iterator[Callable[..
 
 
 @pytest.fixture
-def network(make_site: Callable[..., Site]) -> Network:
+def folders() -> dict[str, KeyFolder | None]:
+    """Each site's folder of key files, by KME; modules that need some override this."""
+    return {}
+
+
+@pytest.fixture
+def site_settings() -> dict[str, Any]:
+    """More settings of both KMEs; modules that need some override this."""
+    return {}
+
+
+@pytest.fixture
+def network(
+    make_site: Callable[..., Site], folders: dict[str, KeyFolder | None], site_settings: dict[str, Any]
+) -> Network:
     """Both KMEs prepared, with sae-a → sae-b and sae-b → sae-a registered, and empty pools."""
     qkde = FakeQkde()
-    a, b = make_site("kme-a"), make_site("kme-b")
+    a, b = (make_site(one, folder=folders.get(one), settings=site_settings) for one in ("kme-a", "kme-b"))
     a.peers["kme-b"] = AppPeer(b.apps["kme"], Identity("kme", "kme-a"))
     b.peers["kme-a"] = AppPeer(a.apps["kme"], Identity("kme", "kme-b"))
     back = a_connection(source_kme_id="kme-b", target_kme_id="kme-a", master_sae_id="sae-b", slave_sae_id="sae-a")
@@ -240,7 +257,8 @@ def restarted(network: Network, make_site: Callable[..., Site]) -> Callable[[str
 
     def restart(kme_id: str) -> None:
         old, other = (network.a, network.b) if kme_id == "kme-a" else (network.b, network.a)
-        new = make_site(kme_id, peers={other.kme_id: AppPeer(other.apps["kme"], Identity("kme", kme_id))})
+        peers = {other.kme_id: AppPeer(other.apps["kme"], Identity("kme", kme_id))}
+        new = make_site(kme_id, peers=peers, folder=old.entity.settings.links[0].folder)
         other.peers[kme_id] = AppPeer(new.apps["kme"], Identity("kme", other.kme_id))
         old.scheduler.resign()  # as its process has ended
         new.entity.prepare()

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kme.batches import lay, refusal
-from kme.confirmation import tag
+from kme.confirmation import binding, tag
 from kme.cutting import digest_of
 from kme.errors import Conflict
 from kme.model import Block, Connection
@@ -89,11 +89,20 @@ def test_a_batch_survives_the_wire():
 
 
 def test_the_two_tags_of_a_confirmation_differ_and_bind_everything_that_is_said():
-    key = bytes(range(32))
+    bits = bytes(range(64))
     changes = [{}, {"block_id": uuid4()}, {"owner_kme_id": "kme-b"}, {"link": "a-c"}, {"length_bits": 9_999}]
-    tags = {tag(key, role, replace(BLOCK, **change)) for role in ("owner", "peer") for change in changes}
+    changes += [{"binding": bytes(32)}, {"binding": binding(bits, b"file")}, {"binding": binding(bits, b"another")}]
+    tags = {tag(bits, role, replace(BLOCK, **change)) for role in ("owner", "peer") for change in changes}
     assert len(tags) == 2 * len(changes)
-    assert tag(bytes(32), "owner", BLOCK) not in tags
+    assert tag(bytes(64), "owner", BLOCK) not in tags
+
+
+@pytest.mark.parametrize("changed", [0, 31, 32, 63])
+def test_the_tag_of_a_confirmation_covers_every_bit_of_the_block(changed):
+    bits = bytearray(range(64))
+    before = tag(bytes(bits), "owner", BLOCK)
+    bits[changed] ^= 1
+    assert tag(bytes(bits), "owner", BLOCK) != before
 
 
 def test_both_kmes_derive_the_same_connection_id_and_no_two_pairs_share_one():

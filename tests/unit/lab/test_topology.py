@@ -1,6 +1,7 @@
 """The topology file: what it gives, and what it says about a file that is wrong."""
 
 from dataclasses import asdict, astuple, fields, replace
+from pathlib import Path
 
 import pytest
 
@@ -57,7 +58,7 @@ def test_the_shipped_lab_has_two_sites_and_connections_in_both_directions():
 
 def test_every_shipped_topology_loads():
     names = [load(path).name for path in SHIPPED.glob("*.toml")]
-    assert sorted(names) == ["decoys", "three-sites", "two-sites"]
+    assert sorted(names) == ["decoys", "three-sites", "two-sites", "two-sites-directory"]
 
 
 def test_what_is_left_out_has_defaults(tmp_path):
@@ -120,6 +121,20 @@ def test_a_link_is_found_by_either_of_its_ends():
             ["connections[1]", "max_keys_per_request", "1 to max_keys", "50", "got 51"],
         ),
         ('slave = "sae-b"', 'slave = "sae-b"\nmax_sae_ids = 33', ["connections[1]", "max_sae_ids", "0 to 32", "33"]),
+        ("[[sites]]", 'doors = ["quick", "front"]\n[[sites]]', ["top level", "doors", "quick, life-cycle, entropy"]),
+        ("[[sites]]", 'doors = ["quick", "quick"]\n[[sites]]', ["top level", "doors", "once"]),
+        ('saes = ["sae-b"]', 'kme_names = ["kme-a"]', ["sites", "kme_names", "once", "'kme-a'"]),
+        ('saes = ["sae-b"]', 'kme_names = "x"', ["sites[b]", "kme_names", "a list of names"]),
+        ("physics = {", 'origin = "files"\nphysics = {', ["links[a-b]", "origin", "bb84 or directory", "'files'"]),
+        ("physics = {", 'origin = "directory"\nphysics = {', ["links[a-b]", "physics", "where origin is directory"]),
+        ("physics = {", "delete_after_reading = true\nphysics = {", ["delete_after_reading", "where source is bb84"]),
+        ("physics = { loss_db = 2 }", 'origin = "directory"\nfolders = { a = "keys" }', ["folders", "absolute"]),
+        ("physics = { loss_db = 2 }", 'origin = "directory"\nfolders = { c = "/k" }', ["folders", "a, b", "'c'"]),
+        (
+            "physics = { loss_db = 2 }",
+            'origin = "directory"\nfolders = { a = "/k", b = "/k" }',
+            ["links[a-b]", "folders", "once", "'/k'"],
+        ),
         (
             "[[connections]]",
             '[[connections]]\nmaster = "sae-a"\nslave = "sae-b"\n[[connections]]',
@@ -151,6 +166,31 @@ def test_the_limits_of_a_connection_are_those_of_the_kme():
     assert (limits.MAX_KEYS_PER_REQUEST[0], limits.MAX_KEYS_PER_REQUEST[-1]) == (1, model.MAX_KEYS_PER_REQUEST)
 
 
+def test_the_doors_are_those_of_the_kme_and_all_are_open_unless_told_otherwise(tmp_path):
+    assert limits.DOORS == model.DOORS
+    assert load(file_with(tmp_path, GOOD)).doors == model.DOORS
+    assert load(file_with(tmp_path, f'doors = ["quick"]\n{GOOD}')).doors == ("quick",)
+    assert load(file_with(tmp_path, f"doors = []\n{GOOD}")).doors == ()
+
+
+def test_a_link_with_folders_has_no_quantum_link_and_its_sites_no_qkde():
+    topology = load(SHIPPED / "two-sites-directory.toml")
+    (link,) = topology.links
+    assert (topology.quantum_links, link.delete_after_reading) == ((), True)
+    kinds = {process.kind for process in processes(topology)}
+    assert kinds == {"postgres", "redis", "kme", "scheduler", "sae"}
+    assert link.folder_at("a", Path("/lab/keys")) == Path("/lab/keys/a-b/a")
+
+
+def test_a_site_with_both_kinds_of_links_has_a_qkde(tmp_path):
+    more = '[[sites]]\nname = "c"\n[[links]]\nname = "b-c"\nalice = "b"\nbob = "c"\norigin = "directory"\n'
+    topology = load(file_with(tmp_path, GOOD + more + 'folders = { b = "/srv/keys" }\n'))
+    names = {process.name for process in processes(topology)}
+    assert {"qkde-a", "qkde-b", "qlink-a-b"} <= names and not {"qkde-c", "qlink-b-c"} & names
+    assert topology.link("b-c").folder_at("b", Path("/keys")) == Path("/srv/keys")
+    assert topology.link("b-c").folder_at("c", Path("/keys")) == Path("/keys/b-c/c")
+
+
 def test_a_connection_that_names_no_sizes_has_those_of_the_kme():
     of_the_kme = model.Connection("kme-a", "kme-b", "sae-a", "sae-b")
     assert astuple(Connection("sae-a", "sae-b"))[2:] == (
@@ -168,7 +208,7 @@ def test_a_name_is_looked_for_in_tables_only_where_it_belongs(tmp_path):
 
 
 def test_a_missing_file_says_which_topologies_are_shipped(tmp_path):
-    with pytest.raises(TopologyError, match="no such topology file.*three-sites, two-sites"):
+    with pytest.raises(TopologyError, match="no such topology file.*three-sites, two-sites, two-sites-directory"):
         load(tmp_path / "none.toml")
 
 
