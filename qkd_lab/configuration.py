@@ -219,6 +219,15 @@ KME = (
         1,
         3_600,
     ),
+    Setting(
+        "missing_file_after_s",
+        float,
+        3_600.0,
+        "A key file that is at one site only is given up after so many seconds.",
+        KMES,
+        1,
+        _YEAR_S,
+    ),
     # Of every SAE that has no limits of its own.
     Setting("requests_per_s", int, 0, "Calls an SAE may make per second in the long run; 0: no limit.", KMES, 0, 10**6),
     Setting("request_burst", int, 0, "Calls it may make at once; 0: as many as per second.", KMES, 0, 10**6),

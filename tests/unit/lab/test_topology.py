@@ -127,7 +127,7 @@ def test_a_link_is_found_by_either_of_its_ends():
         ('saes = ["sae-b"]', 'kme_names = "x"', ["sites[b]", "kme_names", "a list of names"]),
         ("physics = {", 'origin = "files"\nphysics = {', ["links[a-b]", "origin", "bb84 or directory", "'files'"]),
         ("physics = {", 'origin = "directory"\nphysics = {', ["links[a-b]", "physics", "where origin is directory"]),
-        ("physics = {", "delete_after_reading = true\nphysics = {", ["delete_after_reading", "where source is bb84"]),
+        ("physics = {", "delete_after_reading = true\nphysics = {", ["delete_after_reading", "where origin is bb84"]),
         ("physics = { loss_db = 2 }", 'origin = "directory"\nfolders = { a = "keys" }', ["folders", "absolute"]),
         ("physics = { loss_db = 2 }", 'origin = "directory"\nfolders = { c = "/k" }', ["folders", "a, b", "'c'"]),
         (

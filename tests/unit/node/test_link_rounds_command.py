@@ -57,7 +57,7 @@ def network(request, tmp_path, monkeypatch):
     """Of single photons, or with what the test has as its parameter."""
     network, topology = Network(tmp_path, getattr(request, "param", SINGLE_PHOTONS)), load(SHIPPED / "two-sites.toml")
     links = {link.name: link for link in topology.links}
-    operator = SimpleNamespace(topology=topology, call=network.call, link=links.__getitem__)
+    operator = SimpleNamespace(topology=topology, call=network.call, quantum_link=links.__getitem__)
     for name in ("qkd_lab.cli.link", "qkd_lab.cli.link_rounds"):
         monkeypatch.setattr(import_module(name), "Operator", lambda lab: operator)
     return network

@@ -60,7 +60,7 @@ SERVER = """
             Listener("ops", (f"127.0.0.1:{ops_port}",), folder / "trust" / "operator.pem", lambda: operator_app("ops")),
             Listener(
                 "sae", (f"127.0.0.1:{sae_port}",), folder / "trust" / "sae-a.pem",
-                lambda: sae_app(None, registered, info_routes("kme-a", admit)),
+                lambda: sae_app(None, registered=registered, doors=[info_routes("kme-a", admit)]),
             ),
         ],
         threads=4,

@@ -34,9 +34,9 @@ def test_a_kme_runs_with_what_file_and_environment_say(environ, tmp_path):
     file.write_text(TWO_SITES.read_text() + "\n[kme]\nreserve_bits = 1000\nlow_watermark = 0.25\n")
     changed = {"QKD_TOPOLOGY": str(file), "QKD_KME_LOW_WATERMARK": "0.75"}
     settings = Settings.from_environment(environ | changed)
-    described = kme_settings(settings.topology, "a", settings.kme)
+    described = kme_settings(settings.topology, "a", settings.keys, settings.kme)
     assert (described.reserve_bits, described.low_watermark) == (1000, 0.75)
-    assert described.on_demand_limit == kme_settings(load(TWO_SITES), "a").on_demand_limit
+    assert described.on_demand_limit == kme_settings(load(TWO_SITES), "a", settings.keys).on_demand_limit
 
 
 def test_all_that_is_wrong_is_said_at_once(environ, tmp_path):
