@@ -7,11 +7,25 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from qkd_lab.topology_fields import CONNECTION, LINK, PHYSICS, PROTOCOL, SITE, SOURCE, TOP, TopologyError, read_fields
+from qkd_lab.configuration import section_problems
+from qkd_lab.topology_fields import (
+    CONNECTION,
+    LINK,
+    PHYSICS,
+    PROTOCOL,
+    SITE,
+    SOURCE,
+    TOP,
+    Problems,
+    TopologyError,
+    read_fields,
+)
 
 SHIPPED = Path(__file__).parent / "topologies"
 # Site and link names become parts of process names, host names and file names.
@@ -136,6 +150,7 @@ class Topology:
     sites: tuple[Site, ...]
     links: tuple[Link, ...]
     connections: tuple[Connection, ...]
+    kme: Mapping[str, Any] = field(default_factory=dict, hash=False)  # what of qkd_lab.configuration.KME is given
 
     @cached_property
     def _site_of_sae(self) -> dict[str, Site]:
@@ -157,8 +172,12 @@ class Topology:
         return tuple(link for link in self.links if site in (link.alice, link.bob))
 
 
+# The tables inside a link's: the class of each, and its keys.
+LINK_TABLES = (("physics", Physics, PHYSICS), ("protocol", Protocol, PROTOCOL), ("source", Source, SOURCE))
+
+
 def load(path: Path | str) -> Topology:
-    """Reads a topology file. Raises TopologyError: file, table, key, what was expected."""
+    """Reads a topology file. Raises TopologyError: file, table, key, what was expected, a line for each error."""
     path = Path(path)
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -171,26 +190,37 @@ def load(path: Path | str) -> Topology:
         raise TopologyError(f"{path}: not a TOML file: {error}") from error
     try:
         topology = _topology(document, path.stem)
-        _check_names(topology)
-        _check_references(topology)
+        problems = Problems()
+        for check in (_check_names, _check_references):
+            with problems.noted():
+                check(topology)
+        problems.raise_any()
     except TopologyError as error:
-        raise TopologyError(f"{path}: {error}") from None
+        raise TopologyError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from None
     return topology
 
 
 def _topology(document: dict, name: str) -> Topology:
     top = read_fields(document, "top level", TOP, {"name": name})
-    sites = tuple(Site(**read_fields(t, where, SITE)) for t, where in _tables(top["sites"], "sites"))
-    pairs = _tables(top["connections"], "connections")
-    connections = tuple(_connection(table, where) for table, where in pairs)
-    links = []
+    problems = Problems()
+    sites, links, connections = [], [], []
+    for table, where in _tables(top["sites"], "sites"):
+        with problems.noted():
+            sites.append(Site(**read_fields(table, where, SITE)))
+    for table, where in _tables(top["connections"], "connections"):
+        with problems.noted():
+            connections.append(_connection(table, where))
     for table, where in _tables(top["links"], "links"):
-        values = read_fields(table, where, LINK)
-        values["physics"] = Physics(**read_fields(values["physics"], f"{where}.physics", PHYSICS))
-        values["protocol"] = Protocol(**read_fields(values["protocol"], f"{where}.protocol", PROTOCOL))
-        values["source"] = Source(**read_fields(values["source"], f"{where}.source", SOURCE))
-        links.append(Link(**values))
-    return Topology(top["name"], sites, tuple(links), connections)
+        parts: dict[str, Any] = {}
+        for part, made, keys in LINK_TABLES:
+            given = table.get(part, {})
+            with problems.noted():
+                parts[part] = made(**read_fields(given if isinstance(given, dict) else {}, f"{where}.{part}", keys))
+        with problems.noted():
+            links.append(Link(**read_fields(table, where, LINK) | parts))
+    problems.add(section_problems(top["kme"]))
+    problems.raise_any()
+    return Topology(top["name"], tuple(sites), tuple(links), tuple(connections), top["kme"])
 
 
 def _connection(table: dict, where: str) -> Connection:

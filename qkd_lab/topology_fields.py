@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 
 class TopologyError(Exception):
-    """The topology is not one; the message names the file, the table, the key and what was expected."""
+    """The topology is not one; a line for each error names the file, the table, the key and what was expected."""
 
 
 @dataclass(frozen=True)
@@ -25,23 +27,52 @@ class Key:
 def read_fields(
     table: Mapping[str, Any], where: str, keys: Mapping[str, Key], given: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The values of one table, checked. Keys that are absent are left to the dataclass's defaults."""
+    """The values of one table, checked. Keys that are absent are left to the dataclass's defaults.
+
+    Raises TopologyError with a line for each key that is wrong.
+    """
     values = dict(given or {})
+    problems = []
     for name in table:
         if name not in keys:
-            raise TopologyError(f"table {where}, key {name}: unknown, expected one of {', '.join(keys)}")
+            close = difflib.get_close_matches(name, keys, 1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            problems.append(f"table {where}, key {name}: unknown, {hint}expected one of {', '.join(keys)}")
     for name, key in keys.items():
         if name not in table:
             if key.required:
-                raise TopologyError(f"table {where}, key {name}: missing, expected {key.expected}")
+                problems.append(f"table {where}, key {name}: missing, expected {key.expected}")
             if key.default is not None:
                 values.setdefault(name, key.default)
             continue
         value = table[name]
         if not key.fits(value):
-            raise TopologyError(f"table {where}, key {name}: expected {key.expected}, got {value!r}")
+            problems.append(f"table {where}, key {name}: expected {key.expected}, got {value!r}")
         values[name] = tuple(value) if isinstance(value, list) else value
+    if problems:
+        raise TopologyError("\n".join(problems))
     return values
+
+
+class Problems:
+    """Goes on after an error, so that all of them are said at once."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        try:
+            yield
+        except TopologyError as error:
+            self._lines += str(error).splitlines()
+
+    def add(self, lines: Iterable[str]) -> None:
+        self._lines += lines
+
+    def raise_any(self) -> None:
+        if self._lines:
+            raise TopologyError("\n".join(self._lines))
 
 
 def _text(value: Any) -> bool:
@@ -89,6 +120,7 @@ TOP = {
     "sites": Key("[[sites]] tables", _tables, required=True),
     "links": Key("[[links]] tables", _tables, default=()),
     "connections": Key("[[connections]] tables", _tables, default=()),
+    "kme": Key("a [kme] table", lambda value: isinstance(value, dict), default={}),
 }
 
 SITE = {

@@ -71,6 +71,7 @@ class ListenerWorker(ThreadWorker):
             if not conn.wait_for_data(0):
                 return _DEFER
         keep = super().handle(conn)
+        conn.sock.send_held_head()
         if keep is False:
             conn.let_the_answer_arrive()
         return keep
@@ -126,9 +127,28 @@ class ListenerConnection(TConn):
 
 
 class RequestSocket(ssl.SSLSocket):
-    """gunicorn makes a socket blocking when a request begins: from then on all of it has REQUEST_S to arrive."""
+    """gunicorn makes a socket blocking when a request begins: from then on all of it has REQUEST_S to arrive.
+
+    It sends an answer's head and body in two writes. Some clients read once and take that for all, so the head waits
+    for the body, and both leave as one TLS record where they fit into one.
+    """
 
     _until: float | None = None
+    _head = b""
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        if not self._head and data[:7] == b"HTTP/1." and data[-4:] == b"\r\n\r\n":
+            self._head = bytes(data)
+            return
+        head, self._head = self._head, b""
+        super().sendall(head + data if head else data, flags)
+
+    def send_held_head(self) -> None:
+        """The head of an answer without a body."""
+        if self._head:
+            head, self._head = self._head, b""
+            with contextlib.suppress(OSError):
+                super().sendall(head)
 
     def setblocking(self, flag: bool) -> None:
         super().setblocking(flag)

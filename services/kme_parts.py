@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote
 
 from kme.entity import Entity
@@ -15,9 +17,9 @@ from .settings import DATABASE_FOLDER, Settings
 KME_TIMEOUT_S = 10.0
 
 
-def kme_settings(topology: Topology, site: str) -> KmeSettings:
+def kme_settings(topology: Topology, site: str, options: Mapping[str, Any] | None = None) -> KmeSettings:
     links = [Link(one.name, f"kme-{one.bob if site == one.alice else one.alice}") for one in topology.links_of(site)]
-    return KmeSettings(kme_id=f"kme-{site}", site=site, qkde_id=f"qkde-{site}", links=tuple(links))
+    return KmeSettings(kme_id=f"kme-{site}", site=site, qkde_id=f"qkde-{site}", links=tuple(links), **options or {})
 
 
 def connections_of(topology: Topology, kme_id: str) -> list[Connection]:
@@ -42,7 +44,7 @@ def connections_of(topology: Topology, kme_id: str) -> list[Connection]:
 
 
 def entity(settings: Settings, site: str, database_size: int) -> Entity:
-    described = kme_settings(settings.topology, site)
+    described = kme_settings(settings.topology, site, settings.kme)
     redis, postgres = settings.address(f"redis-{site}", "redis"), settings.address(f"postgres-{site}", "sql")
     passwords = {name: quote(settings.secret(f"{name}.password"), safe="") for name in ("redis", "postgres")}
     return Entity(

@@ -12,6 +12,7 @@ from qkd_lab.topology import TopologyError
 from .listeners import Server
 from .settings import Settings, SettingsError
 
+WRONGLY_CONFIGURED = 2  # the exit status
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -23,5 +24,6 @@ def run(make: Callable[[Settings], Server]) -> None:
         logging.getLogger("urllib3").setLevel(logging.WARNING)  # at debug it quotes URLs and headers
         server = make(settings)
     except (SettingsError, CredentialError, TopologyError) as error:
-        sys.exit("\n".join(f"{sys.argv[0]}: {line}" for line in str(error).splitlines()))
+        print("\n".join(f"{sys.argv[0]}: {line}" for line in str(error).splitlines()), file=sys.stderr)
+        sys.exit(WRONGLY_CONFIGURED)
     server.run()

@@ -18,7 +18,8 @@ from urllib.parse import quote
 from mutual_tls.client import Peer
 from mutual_tls.contexts import Credentials
 from mutual_tls.identity import Identity
-from qkd_lab.topology import Topology, load
+from qkd_lab import configuration
+from qkd_lab.topology import Topology, TopologyError, load
 
 DATABASE_FOLDER = Path(__file__).resolve().parent.parent / "db"
 
@@ -40,24 +41,31 @@ class Settings:
     more_hosts: tuple[str, ...]
     log_level: str
     worker_count: int
+    kme: Mapping[str, Any]  # by the names of kme.model.KmeSettings
     detours_file: Path | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
-        wanted = ("QKD_PROCESS", "QKD_TOPOLOGY", "QKD_ADDRESSES", "QKD_PKI", "QKD_SECRETS", "QKD_STATE")
-        problems = [f"{name} is not set" for name in wanted if not environ.get(name)]
-        workers = environ.get("QKD_WORKERS", "1")
-        if not workers.isdecimal() or not 1 <= int(workers) <= 64:
-            problems.append(f"QKD_WORKERS is {workers!r}: expected a number from 1 to 64")
-        level = environ.get("QKD_LOG_LEVEL", "INFO").upper()
-        if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
-            problems.append(f"QKD_LOG_LEVEL is {level!r}: expected DEBUG, INFO, WARNING or ERROR")
+        problems: list[str] = []
+        found = {name: one.value for name, one in configuration.environment(environ, problems).items()}
+        table: Mapping[str, Any] = {}
+        if found["QKD_TOPOLOGY"]:
+            try:
+                table = load(Path(found["QKD_TOPOLOGY"])).kme
+            except TopologyError as error:
+                problems += str(error).splitlines()
+        kme = configuration.kme_settings(table, environ, problems)
         if problems:
             raise SettingsError("\n".join(problems))
-        process, *paths = (environ[name] for name in wanted)
-        more_hosts = tuple(environ.get("QKD_ALSO_AT", "").split())
-        detours = Path(environ["QKD_DETOURS"]) if environ.get("QKD_DETOURS") else None
-        return cls(process, *map(Path, paths), more_hosts, level, int(workers), detours)
+        return cls(
+            found["QKD_PROCESS"],
+            *(Path(found[f"QKD_{name}"]) for name in ("TOPOLOGY", "ADDRESSES", "PKI", "SECRETS", "STATE")),
+            more_hosts=tuple(found["QKD_ALSO_AT"].split()),
+            log_level=found["QKD_LOG_LEVEL"],
+            worker_count=found["QKD_WORKERS"],
+            kme={name: one.value for name, one in kme.items()},
+            detours_file=Path(found["QKD_DETOURS"]) if found["QKD_DETOURS"] else None,
+        )
 
     @cached_property
     def topology(self) -> Topology:

@@ -11,8 +11,11 @@ from werkzeug.routing import Rule
 from kme import etsi014
 from kme.delivery import Delivery
 from kme.errors import BadRequest
+from kme.etsi014_schemas import KEY_CONTAINER, KEY_ID, KEY_IDS, KEY_REQUEST, NUMBER, SAE_ID, SIZE, STATUS
 from kme.limits import check_sae_id, is_sae_id
+from kme.web.documented import Parameter, documented
 from kme.web.errors import answer_errors
+from kme.web.openapi import documents
 from mutual_tls.app import answer, listener_app
 
 
@@ -23,18 +26,32 @@ def sae_app(delivery: Delivery) -> Flask:
     app.url_map.merge_slashes = False
     app.register_blueprint(_keys(delivery), url_prefix="/api/v1/keys")
     app.wsgi_app = _RawPath(app.wsgi_app)  # type: ignore[method-assign]
+    app.register_blueprint(documents(), url_prefix="/api/v1")
     return answer_errors(app)
+
+
+_SLAVE = {"slave": Parameter("slave_SAE_ID", SAE_ID)}
+_MASTER = {"master": Parameter("master_SAE_ID", SAE_ID)}
 
 
 def _keys(delivery: Delivery) -> Blueprint:
     keys = Blueprint("keys", __name__)
 
     @keys.get("/<slave>/status")
+    @documented("GET", "Status of the keys that the caller, a master, shares with a slave", path=_SLAVE, gives=STATUS)
     def status(slave: str) -> Response:
         _read_and_ignore_body()
         return answer(etsi014.status_json(delivery.status(g.caller.id, _sae_id(slave))))
 
     @keys.route("/<slave>/enc_keys", methods=["GET", "POST"])
+    @documented("POST", "New keys, for the caller as master", path=_SLAVE, body=KEY_REQUEST, gives=KEY_CONTAINER)
+    @documented(
+        "GET",
+        "The same with `number` and `size` alone",
+        path=_SLAVE,
+        query=[Parameter("number", NUMBER), Parameter("size", SIZE)],
+        gives=KEY_CONTAINER,
+    )
     def enc_keys(slave: str) -> Response:
         if request.method == "POST":
             wanted = etsi014.key_request(request.get_data())
@@ -44,6 +61,22 @@ def _keys(delivery: Delivery) -> Blueprint:
         return answer(etsi014.container_json(delivery.enc_keys(g.caller.id, _sae_id(slave), wanted)))
 
     @keys.route("/<master>/dec_keys", methods=["GET", "POST"])
+    @documented(
+        "POST",
+        "The keys of these ids, for the caller as slave",
+        "All of them, each for the only time; or, where one can't be delivered, none.",
+        path=_MASTER,
+        body=KEY_IDS,
+        body_required=True,
+        gives=KEY_CONTAINER,
+    )
+    @documented(
+        "GET",
+        "The same for one key",
+        path=_MASTER,
+        query=[Parameter("key_ID", KEY_ID, required=True)],
+        gives=KEY_CONTAINER,
+    )
     def dec_keys(master: str) -> Response:
         if request.method == "POST":
             key_ids = etsi014.key_ids(request.get_data())
@@ -94,5 +127,7 @@ class _RawPath:
             segments = (quote(unquote_to_bytes(segment), safe="") for segment in path.split("/"))
         else:  # a server that does not tell: then `/` in an id can't be told from a separator, the rest can
             segments = (quote(segment.encode("latin-1"), safe="") for segment in environ["PATH_INFO"].split("/"))
-        environ["PATH_INFO"] = "/".join(segments)
+        path = "/".join(segments)
+        # Werkzeug drops slashes at the start, and would take `//api` for `/api`. No segment of ours is a slash.
+        environ["PATH_INFO"] = f"/%2F{path}" if path.startswith("//") else path
         return self._wsgi_app(environ, start_response)

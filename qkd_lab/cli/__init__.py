@@ -8,6 +8,7 @@ import sys
 import click
 
 from qkd_lab.cli.bb84 import bb84
+from qkd_lab.cli.config import config
 from qkd_lab.cli.demo import demo
 from qkd_lab.cli.doctor import doctor
 from qkd_lab.cli.link import link
@@ -16,6 +17,7 @@ from qkd_lab.cli.pki import pki
 from qkd_lab.cli.rate import rate
 from qkd_lab.cli.register import register
 from qkd_lab.cli.verify_block import verify_block
+from qkd_lab.configuration import ConfigurationError
 from qkd_lab.lab_folder import LabError
 from qkd_lab.pki.authority import PkiError
 from qkd_lab.topology import TopologyError
@@ -30,7 +32,7 @@ def cli() -> None:
     """
 
 
-for command in (up, down, status, demo, register, link, pki, doctor, bb84, rate, verify_block):
+for command in (up, down, status, demo, register, link, pki, config, doctor, bb84, rate, verify_block):
     cli.add_command(command)
 
 
@@ -44,7 +46,11 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
         sys.exit(130)
-    except (LabError, PkiError, TopologyError) as error:
+    except (ConfigurationError, TopologyError) as error:
+        for line in str(error).splitlines():
+            print(f"qkd-lab: {' '.join(line.split())}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, ConfigurationError) else 1)
+    except (LabError, PkiError) as error:
         print(f"qkd-lab: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(1)
     except BrokenPipeError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from qkd_lab import configuration
 from qkd_lab.embedded import control
 from qkd_lab.lab_folder import LabError, LabFolder
 from qkd_lab.operator_calls import Operator
@@ -30,6 +32,7 @@ def up(file: Path | None, timeout: float) -> None:
     if pid := control.running_pid(lab):
         raise LabError(f"a lab is running here already (pid {pid}): `qkd-lab down` stops it")
     wanted = _topology_file(lab, file)
+    configuration.check(os.environ)
     topology = load(wanted)
     _check_rounds(wanted, topology)
     total = len(processes(topology))

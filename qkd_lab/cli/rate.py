@@ -82,9 +82,11 @@ def rate(
     changes = {name: options.pop(name) for name in OVERRIDES}
     try:
         link = load(set_name).changed(**_with_all_probabilities(model, changes))
-        points = [{"qber": error_rate} for error_rate in qber] if qber is not None else [
-            {"distance_km": distance} for distance in distance_km or (link.distance_km,)
-        ]
+        points = (
+            [{"qber": error_rate} for error_rate in qber]
+            if qber is not None
+            else [{"distance_km": distance} for distance in distance_km or (link.distance_km,)]
+        )
         sizes = [{"block_size_bits": size} for size in block_size] if block_size is not None else [{}]
         rows = list(_rows(model, link, options, points, sizes, optimize))
     except (InvalidParameterSet, InvalidParameter) as error:

@@ -79,6 +79,9 @@ def test_without_the_raw_path_plain_ids_still_work(app, delivery):
     ("raw", "status"),
     [
         ("/api/v1/keys//status", 404),
+        ("//api/v1/keys/sae-b/status", 404),
+        ("///api/v1/keys/sae-b/status", 404),
+        ("https://kme//api/v1/keys/sae-b/status", 404),
         ("/api/v1/keys/sae-b", 404),
         ("/api/v1/keys/sae/b/status", 404),
         ("/api/v1/keys/sae-b/status/", 404),

@@ -47,6 +47,14 @@ def test_a_probe_gets_nothing_but_health(app):
     assert call(app, OPERATOR, "/v1/echo", "POST", data=b"x").data == b"x"
 
 
+@pytest.mark.parametrize("size", [(1 << 16) - 1, 1 << 16])
+def test_a_body_as_large_as_allowed_is_refused_for_what_is_wrong_with_it(app, size):
+    # A server that ends the input by itself, as gunicorn does.
+    environ = {CALLER: PROBE, "wsgi.input_terminated": True}
+    answer = app.test_client().post("/v1/echo", data=bytes(size), environ_overrides=environ)
+    assert answer.status_code == 401
+
+
 @pytest.mark.parametrize("caller", [Identity("sae", "sae-a"), Identity("kme", "kme-a"), None])
 def test_a_caller_of_another_role_or_without_an_identity_is_refused_with_a_json_body(app, caller):
     answer = call(app, caller)

@@ -1,0 +1,253 @@
+"""Every setting of the processes: one table of the environment's and one of a KME's, and how they are read.
+
+A KME's settings stand in the `[kme]` table of the topology file, for all KMEs of the network; `QKD_KME_<NAME>` in the
+environment of one process goes before it. What is wrong is said all at once. Read by the services too, so nothing but
+the standard library is imported here. docs/configuration.md is made from this (`qkd_lab.configuration_page`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+PREFIX = "QKD_"
+KME_PREFIX = "QKD_KME_"
+SERVICES, KMES, COMMAND, TESTS = "every process", "KME and scheduler", "`qkd-lab`", "the tests"
+
+
+class ConfigurationError(Exception):
+    """What is configured can't be used: a line for each thing that is wrong."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """`kind` is bool, int, float or str; `least` and `most` bound a number, `choices` a text. Where `read_by` a
+    process, `required` means that it does not start without it."""
+
+    name: str
+    kind: type
+    default: Any
+    meaning: str
+    read_by: str
+    least: float | None = None
+    most: float | None = None
+    choices: tuple[str, ...] = ()
+    required: bool = False
+
+    @property
+    def expected(self) -> str:
+        """In words, for messages and the page."""
+        if self.choices:
+            return " or ".join(self.choices)
+        if self.kind is bool:
+            return "true or false"
+        if self.kind is str:
+            return "a text"
+        least, most = (int(bound) if bound == int(bound) else bound for bound in (self.least, self.most))
+        return f"{'an integer' if self.kind is int else 'a number'} from {least} to {most}"
+
+    def fits(self, value: Any) -> bool:
+        """Whether a value is of the kind and in the range. A boolean is no number; an integer is a number too."""
+        if self.kind is bool or isinstance(value, bool):
+            return self.kind is bool and isinstance(value, bool)
+        if self.kind is str:
+            return isinstance(value, str) and (not self.choices or value in self.choices)
+        numbers = int if self.kind is int else int | float
+        return isinstance(value, numbers) and math.isfinite(value) and self.least <= value <= self.most
+
+    def parsed(self, text: str) -> Any:
+        """A value of the environment; the text itself where it is none of the kind, which `fits` then says."""
+        if self.kind is bool:
+            return {"true": True, "false": False}.get(text.lower(), text)
+        if self.kind is str:
+            return next((choice for choice in self.choices if choice.lower() == text.lower()), text)
+        form = r"[+-]?[0-9]{1,18}" if self.kind is int else r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?"
+        return self.kind(text) if re.fullmatch(form, text) else text
+
+
+def _path(name: str, meaning: str) -> Setting:
+    return Setting(name, str, None, meaning, SERVICES, required=True)
+
+
+ENVIRONMENT = (
+    _path("QKD_PROCESS", "The process's name in the address book, for example `kme-a-scheduler`."),
+    _path("QKD_TOPOLOGY", "The topology file."),
+    _path("QKD_ADDRESSES", "The address book, `.lab/addresses.json`."),
+    _path("QKD_PKI", "The folder with the process's certificates."),
+    _path("QKD_SECRETS", "The folder with the process's secrets: one file each, never a variable."),
+    _path("QKD_STATE", "The folder for what the process must not lose."),
+    Setting(
+        "QKD_ALSO_AT",
+        str,
+        "",
+        "More names of this host to listen at, `listener=host` with blanks between, for example `sae=kme-a.host`.",
+        SERVICES,
+    ),
+    Setting(
+        "QKD_DETOURS",
+        str,
+        "",
+        "A file of other addresses to dial than those in the address book, where a test's proxies stand.",
+        SERVICES,
+    ),
+    Setting("QKD_WORKERS", int, 1, "Worker processes of a KME's server.", "KME", 1, 64),
+    Setting(
+        "QKD_LOG_LEVEL",
+        str,
+        "INFO",
+        "What is logged. `qkd-lab` itself shows where a fault is at `DEBUG`.",
+        f"{SERVICES}, {COMMAND}",
+        choices=("DEBUG", "INFO", "WARNING", "ERROR"),
+    ),
+    Setting(
+        "QKD_LAB_SERVERS",
+        str,
+        "",
+        "`wheels`: the system's database servers are not looked for.",
+        COMMAND,
+        choices=("wheels",),
+    ),
+    Setting("QKD_LAB_SERVICES", str, "", "Another package of entry modules than the lab's own.", COMMAND),
+    Setting(
+        "QKD_LAB_STORES",
+        str,
+        "embedded",
+        "What the stores of integration tests run in.",
+        TESTS,
+        choices=("embedded", "containers"),
+    ),
+    Setting("QKD_LAB_DOCKER", str, "", "`required`: tests without a Docker engine fail.", TESTS, choices=("required",)),
+    Setting("QKD_LAB_KEEP", str, "", "`1`: what the container tests made is kept.", TESTS, choices=("1",)),
+)
+
+# The names and defaults are those of `kme.model.KmeSettings`, which is not installed with every process; a test
+# compares the two.
+KME = (
+    Setting(
+        "low_watermark",
+        float,
+        0.5,
+        "The part of `max_keys` below which filling a pool starts; it goes on until the pool is full.",
+        KMES,
+        0.0,
+        1.0,
+    ),
+    Setting(
+        "reserve_bits",
+        int,
+        16_384,
+        "Bits kept uncut on each link for keys of other sizes than a connection's own.",
+        KMES,
+        0,
+        1 << 26,
+    ),
+    Setting("max_batch_key_count", int, 1_000, "The most keys that are cut in one batch.", KMES, 1, 1_000),
+    Setting(
+        "on_demand_limit",
+        int,
+        4,
+        "Requests of one worker that may wait for the other KME at once, so that others are served.",
+        KMES,
+        1,
+        15,
+    ),
+    Setting("order_timeout_s", float, 90.0, "How long an order of key at the QKDE may take, in s.", KMES, 1, 3_600),
+    Setting(
+        "unconfirmed_after_s",
+        float,
+        60.0,
+        "A block that the other KME has not confirmed after so many seconds is given up.",
+        KMES,
+        1,
+        86_400,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Value:
+    """A setting's effective value, and where it is from: `default`, `file` or the variable's name."""
+
+    setting: Setting
+    value: Any
+    source: str
+
+
+def variable(setting: Setting) -> str:
+    """The name of a KME's setting in the environment."""
+    return KME_PREFIX + setting.name.upper()
+
+
+def environment(environ: Mapping[str, str], problems: list[str], *, of_process: bool = True) -> dict[str, Value]:
+    """The environment's settings by name. What is wrong is added to `problems`; `of_process`: whether what a process
+    needs must be there."""
+    problems += _unknown(
+        (name for name in environ if name.startswith(PREFIX)),
+        [setting.name for setting in ENVIRONMENT] + [variable(setting) for setting in KME],
+    )
+    found = {}
+    for setting in ENVIRONMENT:
+        text = environ.get(setting.name, "")
+        if not text and setting.required and of_process:
+            problems.append(f"{setting.name} is not set: expected {setting.expected}")
+        found[setting.name] = _value(setting, setting.name, text, Value(setting, setting.default, "default"), problems)
+    return found
+
+
+def kme_settings(table: Mapping[str, Any], environ: Mapping[str, str], problems: list[str]) -> dict[str, Value]:
+    """A KME's settings by name, from the file's `[kme]` table and the environment."""
+    problems += section_problems(table)
+    found = {}
+    for setting in KME:
+        before = Value(setting, setting.default, "default")
+        if setting.name in table:
+            before = Value(setting, table[setting.name], "file")
+        name = variable(setting)
+        found[setting.name] = _value(setting, name, environ.get(name, ""), before, problems)
+    return found
+
+
+def section_problems(table: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a file's `[kme]` table."""
+    known = {setting.name: setting for setting in KME}
+    problems = [f"table kme, key {problem}" for problem in _unknown(table, list(known))]
+    for name, value in table.items():
+        if name in known and not known[name].fits(value):
+            problems.append(f"table kme, key {name}: expected {known[name].expected}, got {value!r}")
+    return problems
+
+
+def check(environ: Mapping[str, str]) -> None:
+    """Raises ConfigurationError where the environment has what no process could use."""
+    problems: list[str] = []
+    environment(environ, problems, of_process=False)
+    kme_settings({}, environ, problems)
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+
+
+def _value(setting: Setting, name: str, text: str, before: Value, problems: list[str]) -> Value:
+    """An empty variable is one that is not set."""
+    if not text:
+        return before
+    value = setting.parsed(text)
+    if not setting.fits(value):
+        problems.append(f"{name} is {text!r}: expected {setting.expected}")
+        return before
+    return Value(setting, value, name)
+
+
+def _unknown(names: Iterable[str], known: list[str]) -> list[str]:
+    endings = {name.removeprefix(KME_PREFIX).removeprefix(PREFIX): name for name in known}
+    problems = []
+    for name in names:
+        if name not in known:
+            # What all names begin with says nothing about which one was meant.
+            close = difflib.get_close_matches(name.removeprefix(KME_PREFIX).removeprefix(PREFIX), endings, 1)
+            hint = f"did you mean {endings[close[0]]}?" if close else "docs/configuration.md has all there are"
+            problems.append(f"{name} is unknown: {hint}")
+    return problems
