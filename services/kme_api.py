@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+
+from flask import Flask
+
+from kme.faults import FaultKnobs, Faults
+from kme.web.faults import PoolsOrEmpty, fault_routes, make_faults
 from kme.web.operator import operator_app
 from kme.web.peer import peer_app
 from kme.web.qkde import qkde_app
@@ -12,12 +18,28 @@ from .listeners import Listener, Server
 from .process import run
 from .settings import Settings
 
+log = logging.getLogger(__name__)
+
 THREADS = 16
 
 
 def make(settings: Settings) -> Server:
     site = settings.process.removeprefix("kme-")
     kme = entity(settings, site, database_size=THREADS)
+
+    # Made here, in the master, so that all workers share them.
+    knobs = FaultKnobs(Faults(**settings.faults))
+    if knobs.now.on:
+        log.warning("%s makes faults on purpose at its SAE listener: %s", settings.process, knobs.now)
+
+    def sae() -> Flask:
+        app = sae_app(PoolsOrEmpty(kme.delivery, knobs))
+        return make_faults(app, knobs, lambda environ: environ["gunicorn.socket"])
+
+    def ops() -> Flask:
+        app = operator_app(kme)
+        app.register_blueprint(fault_routes(knobs))
+        return app
 
     def listener(name: str, authority: str, app) -> Listener:
         return Listener(name, settings.bind(name), settings.authority(authority), app)
@@ -26,14 +48,14 @@ def make(settings: Settings) -> Server:
         settings.process,
         settings.credentials,
         [
-            listener("sae", f"sae-{site}", lambda: sae_app(kme.delivery)),
+            listener("sae", f"sae-{site}", sae),
             listener(
                 "peer",
                 "kme",
                 lambda: peer_app(kme.settings, kme.registration, kme.confirmation, kme.batch_peer, kme.closure),
             ),
             listener("qkde", "qkd", lambda: qkde_app(kme.settings, kme.intake)),
-            listener("ops", "operator", lambda: operator_app(kme)),
+            listener("ops", "operator", ops),
         ],
         threads=THREADS,
         workers=settings.worker_count,

@@ -42,6 +42,7 @@ class Settings:
     log_level: str
     worker_count: int
     kme: Mapping[str, Any]  # by the names of kme.model.KmeSettings
+    faults: Mapping[str, Any]  # by those of kme.faults.Faults
     detours_file: Path | None = None
 
     @classmethod
@@ -63,7 +64,8 @@ class Settings:
             more_hosts=tuple(found["QKD_ALSO_AT"].split()),
             log_level=found["QKD_LOG_LEVEL"],
             worker_count=found["QKD_WORKERS"],
-            kme={name: one.value for name, one in kme.items()},
+            kme={one.name: kme[one.name].value for one in configuration.KME},
+            faults={one.name.removeprefix("fault_"): kme[one.name].value for one in configuration.FAULTS},
             detours_file=Path(found["QKD_DETOURS"]) if found["QKD_DETOURS"] else None,
         )
 
