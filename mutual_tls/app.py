@@ -72,6 +72,14 @@ def listener_app(
         return None
 
     @app.before_request
+    def query_is_text() -> Response | None:
+        try:  # Flask would fail on it, late, where the query is first looked at
+            request.query_string.decode()
+        except UnicodeDecodeError:
+            return problem(400, "the query is not UTF-8: percent-encode it")
+        return None
+
+    @app.before_request
     def admit() -> Response | None:
         try:
             caller = request.environ.get(CALLER) or identity_of_der(request.environ[CERTIFICATE], subject_counts)
