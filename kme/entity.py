@@ -12,6 +12,7 @@ from kme.audit import AuditTrail
 from kme.batches import BatchOwner, BatchPeer
 from kme.block_records import BlockRecords
 from kme.catalogue import Catalogue
+from kme.certificates import Certificates
 from kme.closure import Closure
 from kme.confirmation import Confirmation
 from kme.cutting import Cutter
@@ -53,6 +54,7 @@ class Entity:
         self._dsn = postgres_dsn
         self._db = db
         self.database = Database(postgres_dsn, database_size)
+        self.certificates = Certificates(self.database)
         self.keystore = KeyStore(redis_url, db / "lua")
         self.keywrap = KeyWrap(kek)
         self.records = Records(self.database)

@@ -78,6 +78,16 @@ STATUS = Schema(
     ),
 )
 
+SAE_INFO = Schema(
+    "SaeInfo",
+    _object(
+        {"SAE_ID": _id("The caller"), "KME_ID": _id("The KME asked")},
+        ("SAE_ID", "KME_ID"),
+        additionalProperties=False,
+        description="Not of the standard: the members that another KME's clients know",
+    ),
+)
+
 KEY_REQUEST = Schema(
     "KeyRequest",
     _object(

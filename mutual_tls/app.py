@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, Response, abort, g, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
-from mutual_tls.identity import Identity, NoIdentity, identity_of_der
+from mutual_tls.identity import Identity, NoIdentity, Registered, identity_of_der
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 CERTIFICATE = "qkd.certificate"
 # Set in its place by tests that run an application without TLS.
 CALLER = "qkd.caller"
+# What the server itself has to complain of, in words, or None: a revocation list that can't be used.
+FAULT = "qkd.fault"
 
 
 def problem(status: int, message: str, *details: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
@@ -52,11 +54,12 @@ def listener_app(
     admits: Callable[[Identity], bool],
     *,
     subject_counts: bool = False,
+    registered: Registered | None = None,
     max_body_bytes: int = 1 << 20,
 ) -> Flask:
     """An app whose every request has a verified caller, in `flask.g.caller`, that `admits` accepts; others get 401.
 
-    `subject_counts`: see `mutual_tls.identity.identity_of`; for listeners under an SAE authority alone.
+    `subject_counts`, `registered`: see `mutual_tls.identity.identity_of`; for listeners under an SAE authority alone.
     """
     app = Flask(name, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
@@ -65,7 +68,10 @@ def listener_app(
     def read_chunks() -> Response | None:
         # A body without a length would be cut off at the limit without a word, and the part before it taken for all.
         if request.content_length is None and "chunked" in request.headers.get("Transfer-Encoding", "").lower():
-            body = request.environ["wsgi.input"].read(max_body_bytes + 1)
+            try:
+                body = request.environ["wsgi.input"].read(max_body_bytes + 1)
+            except Exception as error:  # the server's own, for chunks that are none or end half way; it may quote them
+                return problem(400, f"the body's chunks can't be read: {type(error).__name__}")
             if len(body) > max_body_bytes:
                 return problem(413, f"the body is larger than {max_body_bytes} bytes")
             request.environ.update({"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))})
@@ -82,7 +88,9 @@ def listener_app(
     @app.before_request
     def admit() -> Response | None:
         try:
-            caller = request.environ.get(CALLER) or identity_of_der(request.environ[CERTIFICATE], subject_counts)
+            caller = request.environ.get(CALLER) or identity_of_der(
+                request.environ[CERTIFICATE], subject_counts, registered
+            )
         except (NoIdentity, KeyError, ValueError) as error:
             return problem(401, f"the caller's certificate gives no identity: {error}")
         if not admits(caller):
@@ -94,8 +102,8 @@ def listener_app(
     def read_to_the_end(response: Response) -> Response:
         # A caller that is still sending when it is refused would see a broken connection instead of the refusal.
         if response.status_code >= 400 and 0 < (request.content_length or 0) <= max_body_bytes:
-            # Werkzeug raises this also at the end of a body that is exactly as long as allowed.
-            with contextlib.suppress(RequestEntityTooLarge):
+            # Werkzeug raises one of these also at the end of a body that is exactly as long as allowed.
+            with contextlib.suppress(RequestEntityTooLarge, ClientDisconnected):
                 while request.stream.read(1 << 16):
                     pass
         return response
@@ -129,7 +137,7 @@ def operator_app(name: str, fault: Callable[[], str | None] = lambda: None, *, m
 
     @app.get("/healthz")
     def healthz() -> Response:
-        message = fault()
+        message = fault() or request.environ.get(FAULT)
         return answer({"status": "failing", "message": message}, 503) if message else answer({"status": "ok"})
 
     return app

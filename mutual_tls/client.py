@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json as json_text
+import logging
 import ssl
+import threading
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,10 +16,14 @@ from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.util.retry import Retry
 
-from mutual_tls.contexts import Credentials, client_context
+from mutual_tls.contexts import CredentialError, Credentials, client_context
 from mutual_tls.identity import Identity, NoIdentity, identity_of_der
+from mutual_tls.revocation import RevocationError, Revocations, stamp_of
 
 OCTETS = "application/octet-stream"
+REFRESHED_EVERY_S = 1.0  # certificate and revocation lists, looked at when a call is made
+
+log = logging.getLogger(__name__)
 
 
 class PeerError(Exception):
@@ -50,7 +57,11 @@ class Reply:
 
 
 class Peer:
-    """One process, reached at `https://address`, that must prove to be `identity`. Safe to share between threads."""
+    """One process, reached at `https://address`, that must prove to be `identity`. Safe to share between threads.
+
+    When this process's certificate is renewed or a revocation list changes, the next call opens a new connection, with
+    the new certificate and the new list; calls under way end on the old one.
+    """
 
     def __init__(
         self,
@@ -64,9 +75,18 @@ class Peer:
         self.address = address
         self.identity = identity
         self.timeout_s = timeout_s
-        self._session = requests.Session()
-        self._session.trust_env = False  # no proxy and no .netrc between the lab's processes
-        self._session.mount("https://", _IdentityAdapter(identity, client_context(credentials), pool_size))
+        self._credentials = credentials
+        self._pool_size = pool_size
+        self._refreshing = threading.Lock()
+        self._revocations: Revocations | None = None
+        if credentials.revocations is not None and credentials.authorities.is_file():
+            try:
+                self._revocations = Revocations(credentials.revocations, credentials.authorities)
+            except RevocationError as error:
+                raise CredentialError(str(error)) from None
+        self._context = client_context(credentials)
+        self._stamp, self._looked_at = self._stamped(), time.monotonic()
+        self._session = self._new_session()
 
     def request(
         self,
@@ -80,7 +100,7 @@ class Peer:
     ) -> Reply:
         """One call. Raises Refused for an answer that is an error, Unreachable where there is none."""
         try:
-            response = self._session.request(
+            response = self._current_session().request(
                 method,
                 f"https://{self.address}{path}",
                 params=params,
@@ -98,6 +118,35 @@ class Peer:
 
     def close(self) -> None:
         self._session.close()
+
+    def _current_session(self) -> requests.Session:
+        if time.monotonic() - self._looked_at > REFRESHED_EVERY_S:
+            with self._refreshing:  # the others wait: what they would use may have been revoked meanwhile
+                if time.monotonic() - self._looked_at > REFRESHED_EVERY_S:
+                    self._refresh()
+                    self._looked_at = time.monotonic()
+        return self._session
+
+    def _refresh(self) -> None:
+        changed = self._revocations is not None and self._revocations.refresh()
+        try:
+            stamp = self._stamped()
+            if stamp != self._stamp:
+                self._context, self._stamp, changed = client_context(self._credentials), stamp, True
+        except (OSError, CredentialError) as error:
+            log.warning("the certificate that was renewed can't be used yet, the one before is: %s", error)
+        if changed:
+            # The old session is not closed: others may be using it. Its connections end with it.
+            self._session = self._new_session()
+
+    def _new_session(self) -> requests.Session:
+        session = requests.Session()
+        session.trust_env = False  # no proxy and no .netrc between the lab's processes
+        session.mount("https://", _IdentityAdapter(self.identity, self._context, self._pool_size, self._revocations))
+        return session
+
+    def _stamped(self) -> tuple[Any, ...]:
+        return tuple(stamp_of(path) for path in (self._credentials.certificate, self._credentials.key))
 
 
 def cause_of(error: BaseException) -> str:
@@ -138,19 +187,22 @@ def _problem(response: requests.Response) -> tuple[str, list[dict[str, Any]]]:
 class _IdentityAdapter(HTTPAdapter):
     """Opens connections with the given TLS context and checks the server's URN on each, before anything is sent."""
 
-    def __init__(self, identity: Identity, context: ssl.SSLContext, pool_size: int) -> None:
+    def __init__(
+        self, identity: Identity, context: ssl.SSLContext, pool_size: int, revocations: Revocations | None = None
+    ) -> None:
         self._identity = identity
+        self._revocations = revocations
         self._context = context
         # A request is never repeated by itself: whether a repeat is harmless is the protocol's business.
         super().__init__(pool_maxsize=pool_size, max_retries=Retry(0, read=False))
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        identity = self._identity
+        identity, revocations = self._identity, self._revocations
 
         class Connection(HTTPSConnection):
             def connect(self) -> None:
                 super().connect()
-                check_server(self.sock, identity)  # type: ignore[arg-type]
+                check_server(self.sock, identity, revocations)  # type: ignore[arg-type]
 
         class Pool(HTTPSConnectionPool):
             ConnectionCls = Connection
@@ -166,9 +218,13 @@ class _IdentityAdapter(HTTPAdapter):
         return host, {"ssl_context": self._context}
 
 
-def check_server(sock: ssl.SSLSocket, expected: Identity) -> None:
-    """Raises NoIdentity unless the server's verified certificate carries `expected`."""
-    found = identity_of_der(sock.getpeercert(binary_form=True) or b"")
+def check_server(sock: ssl.SSLSocket, expected: Identity, revocations: Revocations | None = None) -> None:
+    """Raises NoIdentity unless the server's verified certificate carries `expected` and was not revoked."""
+    shown = sock.getpeercert(binary_form=True) or b""
+    if revocations is not None and revocations.is_revoked(shown):
+        sock.close()
+        raise NoIdentity("its certificate was revoked")
+    found = identity_of_der(shown)
     if found != expected:
         sock.close()
         raise NoIdentity(f"it is {found}, expected {expected}")

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 
 class CredentialError(Exception):
-    """A certificate, key or authority file is missing or unusable."""
+    """A certificate, key or authority file is missing or unusable, or a context is weaker than it must be."""
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """A process's own certificate and key, and the authorities (a PEM bundle) it verifies servers with."""
+    """A process's own certificate and key, the authorities (a PEM bundle) it verifies servers with, and the folder of
+    the authorities' revocation lists; None: it knows of none, which a listener refuses."""
 
     certificate: Path
     key: Path
     authorities: Path
+    revocations: Path | None = None
 
     @classmethod
-    def in_folder(cls, folder: Path) -> Credentials:
-        """The three files of `.lab/pki/<name>/`."""
-        return cls(folder / "cert.pem", folder / "key.pem", folder / "ca.pem")
+    def in_folder(cls, folder: Path, revocations: Path | None = None) -> Credentials:
+        """The three files of `.lab/pki/<name>/`. The lists are in `.lab/crl/`, unless it is said where."""
+        lists = revocations or folder.parent.parent / "crl"
+        return cls(folder / "cert.pem", folder / "key.pem", folder / "ca.pem", lists)
 
 
 def client_context(credentials: Credentials) -> ssl.SSLContext:
@@ -44,6 +50,37 @@ def server_context(credentials: Credentials, callers: Path) -> ssl.SSLContext:
     if authority_count != 1:
         raise CredentialError(f"{callers}: a listener trusts exactly one authority, found {authority_count}")
     return context
+
+
+def refuse_weak(context: ssl.SSLContext, listener: str) -> None:
+    """Raises CredentialError, naming all that is wrong, unless whoever connects must show a certificate of the one
+    authority over TLS 1.2 or newer. A server calls it at its start, whatever made the context."""
+    newest = context.maximum_version
+    wanted = {
+        f"verify_mode is {context.verify_mode.name}, expected CERT_REQUIRED": context.verify_mode == ssl.CERT_REQUIRED,
+        f"minimum_version is {context.minimum_version.name}, expected TLSv1_2 or TLSv1_3": context.minimum_version
+        in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3),
+        f"maximum_version is {newest.name}, expected none below TLSv1_2": newest == ssl.TLSVersion.MAXIMUM_SUPPORTED
+        or newest >= ssl.TLSVersion.TLSv1_2,
+        f"it trusts {len(context.get_ca_certs())} authorities, expected one": len(context.get_ca_certs()) == 1,
+        "it is no server's context": context.protocol == ssl.PROTOCOL_TLS_SERVER,
+        "it accepts proxy certificates": not context.verify_flags & ssl.VERIFY_ALLOW_PROXY_CERTS,
+        "it allows ciphers of less than 128 bits": all(one["strength_bits"] >= 128 for one in context.get_ciphers()),
+        "it allows ciphers without a certificate": not any(one["auth"] == "auth-null" for one in context.get_ciphers()),
+    }
+    if problems := [problem for problem, good in wanted.items() if not good]:
+        raise CredentialError(f"listener {listener}: TLS is weaker than it must be: {'; '.join(problems)}")
+
+
+@contextmanager
+def in_memory(pem: bytes) -> Iterator[str]:
+    """A path to read `pem` from: Python's ssl takes files only, and one on disk may change between check and use."""
+    descriptor = os.memfd_create("pem", os.MFD_CLOEXEC)
+    try:
+        os.write(descriptor, pem)
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
 
 
 def _load(context: ssl.SSLContext, credentials: Credentials, authorities: Path) -> None:

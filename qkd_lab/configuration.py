@@ -8,7 +8,6 @@ the standard library is imported here. docs/configuration.md is made from this (
 from __future__ import annotations
 
 import difflib
-import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -57,7 +56,7 @@ class Setting:
         if self.kind is str:
             return isinstance(value, str) and (not self.choices or value in self.choices)
         numbers = int if self.kind is int else int | float
-        return isinstance(value, numbers) and math.isfinite(value) and self.least <= value <= self.most
+        return isinstance(value, numbers) and self.least <= value <= self.most  # which no NaN is
 
     def parsed(self, text: str) -> Any:
         """A value of the environment; the text itself where it is none of the kind, which `fits` then says."""
@@ -88,10 +87,17 @@ ENVIRONMENT = (
         SERVICES,
     ),
     Setting(
+        "QKD_CRLS",
+        str,
+        "",
+        "The folder with the authorities' revocation lists; by default `crl` beside QKD_PKI.",
+        SERVICES,
+    ),
+    Setting(
         "QKD_DETOURS",
         str,
         "",
-        "A file of other addresses to dial than those in the address book, where a test's proxies stand.",
+        "A file of addresses to dial instead of those in the address book, in the same form: for proxies of tests.",
         SERVICES,
     ),
     Setting("QKD_WORKERS", int, 1, "Worker processes of a KME's server.", "KME", 1, 64),
@@ -231,8 +237,17 @@ def section_problems(table: Mapping[str, Any]) -> list[str]:
     problems = [f"table kme, key {problem}" for problem in _unknown(table, list(known))]
     for name, value in table.items():
         if name in known and not known[name].fits(value):
-            problems.append(f"table kme, key {name}: expected {known[name].expected}, got {value!r}")
+            problems.append(f"table kme, key {name}: expected {known[name].expected}, got {shown(value)}")
     return problems
+
+
+def shown(value: Any) -> str:
+    """A value of a file, for a message."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no integer of more than 4300 digits; TOML has them, in hexadecimal
+        return "a huge number"
+    return text if len(text) <= 100 else f"{text[:100]}..."
 
 
 def check(environ: Mapping[str, str]) -> None:

@@ -54,6 +54,11 @@ class LabFolder:
     def pki(self) -> Path:
         return self.path / "pki"
 
+    @property
+    def revocations(self) -> Path:
+        """The authorities' revocation lists: nothing secret, and mounted as it is in every container."""
+        return self.path / "crl"
+
     def identity(self, name: str) -> Path:
         return self.pki / quote(name, safe="")
 

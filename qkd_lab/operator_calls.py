@@ -9,7 +9,7 @@ from mutual_tls.contexts import CredentialError, Credentials
 from mutual_tls.identity import Identity
 from qkd_lab.lab_folder import LabError, LabFolder
 from qkd_lab.processes import Process, services
-from qkd_lab.topology import Topology, load
+from qkd_lab.topology import Link, Topology, load
 
 
 class Operator:
@@ -26,6 +26,13 @@ class Operator:
     def processes(self) -> list[Process]:
         """The services that have an operator listener."""
         return [process for process in self._processes.values() if f"{process.name}.ops" in self.endpoints]
+
+    def link(self, name: str) -> Link:
+        """A link of the lab by its name."""
+        links = {link.name: link for link in self.topology.links}
+        if name not in links:
+            raise LabError(f"no link {name!r} in this lab: it has {', '.join(links) or 'none'}")
+        return links[name]
 
     def call(
         self,

@@ -22,6 +22,9 @@ def gather(operator: Operator) -> dict[str, Any]:
         found["processes"][name] = {"health": health.get(name, well), **child}
     for name in names:
         found["processes"].setdefault(name, {"health": health[name]})
+    for name, process in found["processes"].items():
+        site = operator.topology.site_of_process(name)
+        process["nickname"] = site.nickname if site else ""
     for process in operator.processes:
         if health[process.name] != "ok":
             continue

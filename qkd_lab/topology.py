@@ -92,10 +92,14 @@ class Source:
 
 @dataclass(frozen=True)
 class Site:
-    """One security boundary: a KME, a QKDE, their stores, and the SAEs that the KME serves."""
+    """One security boundary: a KME, a QKDE, their stores, and the SAEs that the KME serves.
+
+    `nickname` is for people: it stands beside the names in logs and status, and means nothing to a protocol.
+    """
 
     name: str
     saes: tuple[str, ...] = ()
+    nickname: str = ""
 
     @property
     def kme_id(self) -> str:
@@ -168,12 +172,15 @@ class Topology:
         except KeyError:
             raise TopologyError(f"no SAE {sae_id!r} in the topology {self.name}") from None
 
+    def site_of_process(self, process: str) -> Site | None:
+        """None for a process between the sites."""
+        for site in self.sites:
+            if process in (site.kme_id, f"{site.kme_id}-scheduler", site.qkde_id, *site.saes):
+                return site
+        return None
+
     def links_of(self, site: str) -> tuple[Link, ...]:
         return tuple(link for link in self.links if site in (link.alice, link.bob))
-
-
-# The tables inside a link's: the class of each, and its keys.
-LINK_TABLES = (("physics", Physics, PHYSICS), ("protocol", Protocol, PROTOCOL), ("source", Source, SOURCE))
 
 
 def load(path: Path | str) -> Topology:
@@ -214,7 +221,8 @@ def _topology(document: dict, name: str) -> Topology:
             connections.append(_connection(table, where))
     for table, where in _tables(top["links"], "links"):
         parts: dict[str, Any] = {}
-        for part, made, keys in LINK_TABLES:
+        kinds = (("physics", Physics, PHYSICS), ("protocol", Protocol, PROTOCOL), ("source", Source, SOURCE))
+        for part, made, keys in kinds:
             given = table.get(part, {})
             with problems.noted():
                 parts[part] = made(**read_fields(given if isinstance(given, dict) else {}, f"{where}.{part}", keys))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-import resource
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
@@ -27,6 +29,8 @@ from qkde.simulation import frames_of, simulate
 DEPOLARIZING = 0.06
 BLOCK_PULSES, BLOCK_KEY_BASIS = 2_200_000, 0.89
 CASCADE_BITS, TOEPLITZ_BITS = 1_000_000, (1_000_000, 500_000)
+FRAME_BITS, FRAME_QBERS = 10_000, (0.01, 0.02, 0.05, 0.10)
+ATTACKS = {"none": "with noise", "intercept-resend:1": "with noise and Eve on all"}
 
 
 @dataclass(frozen=True)
@@ -43,17 +47,24 @@ class Figure:
         return asdict(self)
 
 
-def figures(pulses: int = 1_000_000, repeats: int = 3) -> Iterator[Figure]:
-    """Every figure as soon as it is there. `pulses`: of the transmissions."""
-    sent = [OsRandomness().bits(pulses) for _ in range(3)]
-    attacks = {"none": "with noise", "intercept-resend:1": "with noise and Eve on all"}
-    elapsed_s = {eve: _transmission(sent, eve, repeats) for eve in attacks}
-    yield Figure("memory of this process, highest", _peak_mb(), "MB", note=f"Aer path, {pulses:,} pulses")
-    for eve, what in attacks.items():
-        yield _beside_numpy(sent, eve, what, elapsed_s[eve], repeats)
+def figures(pulse_counts: Sequence[int] = (10**6, 10**7), frame_count: int = 0, repeats: int = 3) -> Iterator[Figure]:
+    """Every figure as soon as it is there. `pulse_counts`: of the transmissions; `frame_count`: how many short frames
+    Cascade has to correct, none wrong, for each variant and QBER.
+    """
+    for pulses in pulse_counts:
+        sent = [OsRandomness().bits(pulses) for _ in range(3)]
+        for eve, what in ATTACKS.items():
+            yield _beside_numpy(sent, eve, what, _transmission(sent, eve, repeats), repeats)
+        del sent
+        for eve, what in ATTACKS.items():
+            peak_mb = _in_a_process_of_its_own(_peak_mb_of_transmission, pulses, eve)
+            yield Figure(f"peak memory, {pulses:,} pulses {what}", peak_mb, "MB", note="in a process of its own")
     for name in VARIANTS:
         for qber in (0.01, 0.02, 0.03, 0.05):
             yield _cascade(name, qber, repeats)
+    for name in VARIANTS if frame_count else ():
+        for qber in FRAME_QBERS:
+            yield _short_frames(name, qber, frame_count)
     yield _toeplitz(repeats)
     yield _block(repeats)
 
@@ -85,33 +96,53 @@ def _beside_numpy(sent: list[np.ndarray], eve: str, what: str, elapsed_s: float,
     return Figure(f"Aer path, {pulses:,} pulses {what}", pulses / elapsed_s, "pulses/s", pulses / numpy_s, share)
 
 
+@dataclass(frozen=True)
+class CascadeRun:
+    """One fresh frame, both ends in this process; `efficiency`: f at the errors that were there."""
+
+    elapsed_s: float
+    efficiency: float
+    message_count: int
+    is_right: bool
+
+
 def _cascade(name: str, qber: float, repeats: int) -> Figure:
-    runs = [_cascade_run(name, qber) for _ in range(repeats)]
-    elapsed_s, efficiencies, message_counts = zip(*runs, strict=True)
-    spread = f" ± {stdev(efficiencies):.4f}" if repeats > 1 else ""
-    note = f"f {mean(efficiencies):.4f}{spread}, {mean(message_counts):.0f} messages"
+    runs = [_cascade_run(name, CASCADE_BITS, qber) for _ in range(repeats)]
+    if not all(run.is_right for run in runs):
+        raise AssertionError("Cascade left errors")
+    messages = mean(run.message_count for run in runs)
     what = f"Cascade {name}, {CASCADE_BITS:,} bits at {qber:.0%}"
-    return Figure(what, CASCADE_BITS / min(elapsed_s) / 1e6, "Mbit/s", note=note)
+    speed = CASCADE_BITS / min(run.elapsed_s for run in runs) / 1e6
+    return Figure(what, speed, "Mbit/s", note=f"{_mean_efficiency(runs)}, {messages:.0f} messages")
 
 
-def _cascade_run(name: str, qber: float) -> tuple[float, float, int]:
-    """Seconds, f at the errors that were there, and messages of one fresh frame; both ends in this process."""
+def _short_frames(name: str, qber: float, frame_count: int) -> Figure:
+    runs = [_cascade_run(name, FRAME_BITS, qber) for _ in range(frame_count)]
+    what = f"Cascade {name}, {frame_count:,} frames of {FRAME_BITS:,} bits at {qber:.0%}"
+    return Figure(what, sum(not run.is_right for run in runs), "wrong", note=_mean_efficiency(runs))
+
+
+def _mean_efficiency(runs: list[CascadeRun]) -> str:
+    found = [run.efficiency for run in runs]
+    return f"f {mean(found):.4f}" + (f" ± {stdev(found):.4f}" if len(found) > 1 else "")
+
+
+def _cascade_run(name: str, bit_count: int, qber: float) -> CascadeRun:
     nature = np.random.default_rng()
-    alice = nature.integers(0, 2, CASCADE_BITS, dtype=np.uint8)
-    bob = alice ^ (nature.random(CASCADE_BITS) < qber)
+    alice = nature.integers(0, 2, bit_count, dtype=np.uint8)
+    errors = (nature.random(bit_count) < qber).astype(np.uint8)
     started = time.perf_counter()
     teller = ParityTeller(alice)
 
     def ask(message: Message) -> Message:
         return teller.start_pass(message) if isinstance(message, StartPass) else teller.ask_parities(message)
 
-    corrector = Corrector(bob, VARIANTS[name], ask, os.urandom)
+    corrector = Corrector(alice ^ errors, VARIANTS[name], ask, os.urandom)
     corrected = corrector.run(qber)
     elapsed_s = time.perf_counter() - started
-    if not np.array_equal(corrected, alice):
-        raise AssertionError("Cascade left errors")
-    least = CASCADE_BITS * binary_entropy(corrector.corrected_count / CASCADE_BITS)
-    return elapsed_s, corrector.disclosed_parities / least, corrector.message_count
+    least = bit_count * binary_entropy(float(errors.mean()))
+    efficiency = corrector.disclosed_parities / least
+    return CascadeRun(elapsed_s, efficiency, corrector.message_count, np.array_equal(corrected, alice))
 
 
 def _toeplitz(repeats: int) -> Figure:
@@ -130,7 +161,10 @@ def _block(repeats: int) -> Figure:
         lambda: reports.append(simulate(parameters, LinkPhysics(depolarizing=DEPOLARIZING)).report), repeats
     )
     secret_bits = reports[-1].secret_bits
-    note = f"{secret_bits:,} secret bits in {elapsed_s:.2f} s, finite key, test QBER {reports[-1].qber_test:.4f}"
+    note = (
+        f"{secret_bits:,} secret bits in {elapsed_s:.2f} s, finite key, key and test in separate bases, "
+        f"p_Z {BLOCK_KEY_BASIS}, test QBER {reports[-1].qber_test:.4f}"
+    )
     what = f"whole block, {BLOCK_PULSES:,} pulses at QBER 3 %"
     return Figure(what, secret_bits / elapsed_s / 1e6, "Mbit/s", note=note)
 
@@ -145,5 +179,13 @@ def _best(run: Callable[[], Any], repeats: int) -> float:
     return min(elapsed)
 
 
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+def _in_a_process_of_its_own(function: Callable[..., float], *arguments: Any) -> float:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(function, arguments)
+
+
+def _peak_mb_of_transmission(pulses: int, eve: str) -> float:
+    """In a fresh process: the most memory it ever had, with Python, Qiskit and the arrays of both ends."""
+    _transmission([OsRandomness().bits(pulses) for _ in range(3)], eve, repeats=1)
+    # Not getrusage: its maximum is inherited from whoever started the process.
+    return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1e3

@@ -24,10 +24,12 @@ from qkde.bb84.parameters import MAX_PULSES_PER_FRAME, MAX_PULSES_PER_ROUND, Rou
 from qkde.bb84.randomness import KEY_BASIS, TEST_BASIS
 from qkde.bb84.report import RoundReport
 from qkde.chance import Chance
-from qkde.ground_truth import EveRecord, GroundTruth, ground_truth
-from qkde.link import aer, exact
+from qkde.ground_truth import GroundTruth, truth_of_round
+from qkde.link import exact
 from qkde.link.channel import CHUNK_PULSES, MODES, Transmission, transmit
+from qkde.link.eve_record import EveRecord
 from qkde.link.physics import LinkPhysics
+from qkde.link.round_record import heard
 from qkde.link.source import SinglePhotons, Source, WeakCoherentPulses, poisson
 from qkde.link.theory import expected
 
@@ -105,12 +107,7 @@ def simulate(
     alice = Alice("simulated", MemoryPads(key), link, chance.alice, clock, keep=lambda block: None)
     bob_pads = MemoryPads(key)
     report = run_bob(order, InMemoryChannel(alice), link, chance.bob, clock, bob_pads, keep=lambda block: None)
-    truth = ground_truth(
-        link.eve,
-        secret_bits=report.secret_bits,
-        public_bits=report.leak_alice + parameters.verification_bits,
-        proof_allowance_bits=report.proof_allowance_bits,
-    )
+    truth = truth_of_round(link.eve, report.to_json())
     intensities = _intensities(physics, source, link.counted) if isinstance(source, WeakCoherentPulses) else ()
     return RoundResult(report, truth, physics, source, mode, seed, intensities)
 
@@ -196,8 +193,7 @@ class InMemoryLink:
         if self._measured is None:
             return False
         (bits, alice_bases), (bob_bases, sent) = self._prepared, self._measured
-        key = (sent.clicks == 1) & (alice_bases == KEY_BASIS) & (bob_bases == KEY_BASIS)
-        self.eve.hear(sent.knowledge, bits, KEY_BASIS, aer.ANGLES_DEGREES, np.flatnonzero(key))
+        self.eve += heard(bits, alice_bases, bob_bases, sent)
         if self._intensities is not None:
             self._count(self._intensities.choices, bits, alice_bases, bob_bases, sent)
         self._prepared = self._intensities = self._measured = None

@@ -6,6 +6,7 @@ It needs `requests` (and the urllib3 that comes with it), and of this repository
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from sae_demo.etsi_answers import (
     read_problem,
     read_status,
 )
-from sae_demo.etsi_tls import KmeAdapter, cause_of, client_context
+from sae_demo.etsi_tls import KmeAdapter, cause_of, client_context, stamps
 
 
 class KmeRefused(Exception):
@@ -70,9 +71,9 @@ class Etsi014Client:
         self._base = kme_url.rstrip("/") + "/api/v1/keys/"
         self._kme_id = kme_id
         self._timeout_s = timeout_s
-        self._session = requests.Session()
-        self._session.trust_env = False  # neither a proxy nor .netrc has any business between an SAE and its KME
-        self._session.mount("https://", KmeAdapter(client_context(certificate, key, authorities), kme_id))
+        self._files = (certificate, key, authorities)
+        self._stamps = stamps(self._files)
+        self._session = self._new_session()
 
     def status(self, slave: str) -> Status:
         """Get status (clause 5.2). Raises KmeRefused, KmeUnreachable, MalformedAnswer; so do the other two methods."""
@@ -130,12 +131,25 @@ class Etsi014Client:
     def close(self) -> None:
         self._session.close()
 
+    def _current_session(self) -> requests.Session:
+        """A renewed certificate is shown on the next connection; calls under way end on theirs."""
+        if (found := stamps(self._files)) != self._stamps:
+            with contextlib.suppress(ValueError):  # half written: the certificate before is good for a while yet
+                self._session, self._stamps = self._new_session(), found
+        return self._session
+
+    def _new_session(self) -> requests.Session:
+        session = requests.Session()
+        session.trust_env = False  # neither a proxy nor .netrc has any business between an SAE and its KME
+        session.mount("https://", KmeAdapter(client_context(*self._files), self._kme_id))
+        return session
+
     def _call(self, verb: str, sae_id: str, method: str, body: dict[str, Any] | None = None) -> bytes:
         """Table 2: `/api/v1/keys/{SAE_ID}/{method}`."""
         if sae_id in ("", ".", ".."):  # HTTP software folds these away, encoded or not (RFC 3986, 5.2.4)
             raise ValueError(f"SAE id {sae_id!r} can't be part of a path")
         try:
-            response = self._session.request(
+            response = self._current_session().request(
                 verb,
                 f"{self._base}{quote(sae_id, safe='')}/{method}",
                 json=body,

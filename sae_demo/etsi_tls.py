@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 from collections.abc import Iterator
@@ -31,6 +32,19 @@ def client_context(certificate: Path | str, key: Path | str, authorities: Path |
     except ssl.SSLError as error:
         raise ValueError(f"authorities: {authorities} has no PEM certificate ({error.reason})") from error
     return context
+
+
+def stamps(files: tuple[Path | str, ...]) -> tuple[tuple[int, int, int], ...]:
+    """Changes when one of the files is replaced or written, or is missing for a moment."""
+    found = []
+    for file in files:
+        try:
+            one = os.stat(file)
+        except OSError:
+            found.append((0, 0, 0))
+        else:
+            found.append((one.st_mtime_ns, one.st_size, one.st_ino))
+    return tuple(found)
 
 
 class _WrongKme(ssl.SSLError):

@@ -90,6 +90,7 @@ def give_tool(lab: LabFolder, topology: Topology, volume: Path) -> None:
     """A `.lab/` for `qkd-lab` commands in the network: the operator and the demo SAEs, with addresses of containers."""
     inside = LabFolder(volume / ".lab")
     inside.make()
+    inside.revocations.mkdir(mode=0o755, exist_ok=True)  # the mount point of .lab/crl
     shutil.copy(lab.topology, inside.topology)
     write_json(inside.endpoints, addresses.endpoints(topology, addresses.compose(topology)), 0o644)
     for name in ("operator", *(sae for site in topology.sites for sae in site.saes)):

@@ -24,6 +24,8 @@ from gunicorn import http, util
 from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException, UnsupportedTransferCoding
 from gunicorn.workers.gthread import _DEFER, TConn, ThreadWorker
 
+from mutual_tls.server_tls import ServerTls
+
 log = logging.getLogger(__name__)
 
 HANDSHAKE_S = 10.0
@@ -34,12 +36,12 @@ UNREADABLE = {LimitRequestLine: 414, LimitRequestHeaders: 431, UnsupportedTransf
 
 
 class ListenerWorker(ThreadWorker):
-    """A worker with several listeners; `cfg.listener_contexts`: name and TLS context of each, in the order of binds."""
+    """A worker with several listeners; `cfg.listener_tls`: name and TLS of each, in the order of binds."""
 
     def init_process(self) -> None:
         self._listeners = {
-            sock.getsockname(): (name, context, ThreadPoolExecutor(self.cfg.threads, name))
-            for sock, (name, context) in zip(self.sockets, self.cfg.listener_contexts, strict=True)
+            sock.getsockname(): (name, tls, ThreadPoolExecutor(self.cfg.threads, name))
+            for sock, (name, tls) in zip(self.sockets, self.cfg.listener_tls, strict=True)
         }
         super().init_process()
 
@@ -51,8 +53,8 @@ class ListenerWorker(ThreadWorker):
                 raise
             return
         address = listener.getsockname()
-        name, context, _ = self._listeners[address]
-        conn = ListenerConnection(self.cfg, sock, client, address, name, context)
+        name, tls, _ = self._listeners[address]
+        conn = ListenerConnection(self.cfg, sock, client, address, name, tls)
         self.nr_conns += 1
         conn.set_timeout()
         self.pending_conns.append(conn)
@@ -90,16 +92,16 @@ class ListenerWorker(ThreadWorker):
 class ListenerConnection(TConn):
     """A connection to one listener."""
 
-    def __init__(self, cfg: Any, sock: Any, client: Any, server: Any, name: str, context: ssl.SSLContext) -> None:
+    def __init__(self, cfg: Any, sock: Any, client: Any, server: Any, name: str, tls: ServerTls) -> None:
         super().__init__(cfg, sock, client, server)
         self._name = name
-        self._context = context
+        self._tls = tls
 
     def handshake(self) -> bool:
         """True when there is a TLS session with a client whose certificate the listener's authority signed."""
         self.initialized = True
         self.sock.settimeout(HANDSHAKE_S)
-        self.sock = self._context.wrap_socket(self.sock, server_side=True, do_handshake_on_connect=False)
+        self.sock = self._tls.wrap(self.sock)
         try:
             self.sock.do_handshake()
         except OSError as error:

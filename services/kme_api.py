@@ -7,6 +7,7 @@ import logging
 from flask import Flask
 
 from kme.faults import FaultKnobs, Faults
+from kme.web.certificates import info_routes
 from kme.web.faults import PoolsOrEmpty, fault_routes, make_faults
 from kme.web.operator import operator_app
 from kme.web.peer import peer_app
@@ -33,7 +34,8 @@ def make(settings: Settings) -> Server:
         log.warning("%s makes faults on purpose at its SAE listener: %s", settings.process, knobs.now)
 
     def sae() -> Flask:
-        app = sae_app(PoolsOrEmpty(kme.delivery, knobs))
+        info = info_routes(kme.settings.kme_id, kme.catalogue.admit)
+        app = sae_app(PoolsOrEmpty(kme.delivery, knobs), kme.certificates.sae_of, info)
         return make_faults(app, knobs, lambda environ: environ["gunicorn.socket"])
 
     def ops() -> Flask:

@@ -7,6 +7,7 @@ for it.
 
 from __future__ import annotations
 
+import json
 import logging
 import ssl
 import threading
@@ -18,8 +19,9 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
-from mutual_tls.app import CERTIFICATE
-from mutual_tls.contexts import Credentials, server_context
+from mutual_tls.app import CERTIFICATE, FAULT
+from mutual_tls.contexts import Credentials
+from mutual_tls.server_tls import ServerTls
 
 from .connections import ListenerWorker, RequestSocket
 
@@ -29,6 +31,7 @@ KEEPALIVE_S = 75
 GRACEFUL_STOP_S = 5
 WORKER_SILENCE_S = 120
 MAX_CONNECTIONS = 4000
+REFRESHED_EVERY_S = 1.0  # certificates and revocation lists, from their files
 
 
 @dataclass(frozen=True)
@@ -63,13 +66,15 @@ class Server(BaseApplication):
         self._options = {"threads": threads, "workers": workers}
         self._background = background
         # Made here, in the master: resumption tickets of one worker are then good at every other.
-        self._contexts = [_context(credentials, listener) for listener in listeners]
+        self._tls = [ServerTls(listener.name, credentials, listener.callers) for listener in listeners]
+        for tls in self._tls:
+            tls.context.sslsocket_class = RequestSocket
         super().__init__()
 
     def load_config(self) -> None:
         bound = [
-            (bind, listener.name, context)
-            for listener, context in zip(self._listeners, self._contexts, strict=True)
+            (bind, listener.name, tls)
+            for listener, tls in zip(self._listeners, self._tls, strict=True)
             for bind in listener.binds
         ]
         for key, value in {
@@ -85,25 +90,48 @@ class Server(BaseApplication):
             "keepalive": KEEPALIVE_S,
             "graceful_timeout": GRACEFUL_STOP_S,
             "timeout": WORKER_SILENCE_S,
-            "post_worker_init": self._start_background,
+            "post_worker_init": self._start_threads,
             "control_socket_disable": True,
         }.items():
             self.cfg.set(key, value)
-        self.cfg.listener_contexts = [(name, context) for _, name, context in bound]
+        self.cfg.listener_tls = [(name, tls) for _, name, tls in bound]
 
     def load(self) -> Callable[..., Any]:
-        apps = {id(context): listener.app() for context, listener in zip(self._contexts, self._listeners, strict=True)}
+        served = {
+            id(tls.context): (tls, listener.app()) for tls, listener in zip(self._tls, self._listeners, strict=True)
+        }
 
         def by_listener(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
             connection: ssl.SSLSocket = environ["gunicorn.socket"]
             environ[CERTIFICATE] = connection.getpeercert(binary_form=True)
-            return apps[id(connection.context)](environ, start_response)
+            tls, app = served[id(connection.context)]
+            if (refusal := tls.refusal(environ[CERTIFICATE])) is not None:
+                return _refuse(refusal, start_response)
+            environ[FAULT] = self._fault()
+            return app(environ, start_response)
 
         return by_listener
 
-    def _start_background(self, worker: ProcessWorker) -> None:
+    def _fault(self) -> str | None:
+        return next((fault for tls in self._tls if (fault := tls.fault())), None)
+
+    def _start_threads(self, worker: ProcessWorker) -> None:
+        # A worker that is started later begins with what is there now, not with what was there when the master began.
+        self._refresh()
+        threading.Thread(target=self._keep_fresh, args=(worker.stopping,), name="refresh", daemon=True).start()
         if self._background is not None:
             threading.Thread(target=self._run_background, args=(worker,), name="background", daemon=True).start()
+
+    def _keep_fresh(self, stopping: threading.Event) -> None:
+        while not stopping.wait(REFRESHED_EVERY_S):
+            self._refresh()
+
+    def _refresh(self) -> None:
+        try:
+            for tls in self._tls:
+                tls.refresh()
+        except Exception:
+            log.exception("certificates and revocation lists were not looked at; it is tried again")
 
     def _run_background(self, worker: ProcessWorker) -> None:
         assert self._background is not None
@@ -135,7 +163,10 @@ class ProcessLog(Logger):
         self.error_log.setLevel(logging.WARNING)
 
 
-def _context(credentials: Credentials, listener: Listener) -> ssl.SSLContext:
-    context = server_context(credentials, listener.callers)
-    context.sslsocket_class = RequestSocket
-    return context
+def _refuse(message: str, start_response: Callable[..., Any]) -> list[bytes]:
+    """401 as the applications give it, and the end of the connection."""
+    body = json.dumps({"message": message}, separators=(",", ":")).encode()
+    # gunicorn's response: an application can't ask for the end by a header.
+    start_response.__self__.force_close()  # type: ignore[attr-defined]
+    start_response("401 Unauthorized", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+    return [body]

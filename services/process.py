@@ -16,11 +16,19 @@ WRONGLY_CONFIGURED = 2  # the exit status
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
+def log_format(settings: Settings) -> str:
+    """With the site's nickname, so that lines of several sites can be told apart at a glance."""
+    site = settings.topology.site_of_process(settings.process)
+    if site is None or not site.nickname:
+        return LOG_FORMAT
+    return LOG_FORMAT.replace("%(name)s", f"[{site.nickname.replace('%', '%%')}] %(name)s")
+
+
 def run(make: Callable[[Settings], Server]) -> None:
     """Serves what `make` builds from the settings, until the process is told to stop."""
     try:
         settings = Settings.from_environment()
-        logging.basicConfig(stream=sys.stderr, level=settings.log_level, format=LOG_FORMAT)
+        logging.basicConfig(stream=sys.stderr, level=settings.log_level, format=log_format(settings))
         logging.getLogger("urllib3").setLevel(logging.WARNING)  # at debug it quotes URLs and headers
         server = make(settings)
     except (SettingsError, CredentialError, TopologyError) as error:

@@ -44,6 +44,7 @@ class Settings:
     kme: Mapping[str, Any]  # by the names of kme.model.KmeSettings
     faults: Mapping[str, Any]  # by those of kme.faults.Faults
     detours_file: Path | None = None
+    revocations: Path | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -67,6 +68,7 @@ class Settings:
             kme={one.name: kme[one.name].value for one in configuration.KME},
             faults={one.name.removeprefix("fault_"): kme[one.name].value for one in configuration.FAULTS},
             detours_file=Path(found["QKD_DETOURS"]) if found["QKD_DETOURS"] else None,
+            revocations=Path(found["QKD_CRLS"]) if found["QKD_CRLS"] else None,
         )
 
     @cached_property
@@ -92,11 +94,11 @@ class Settings:
 
     @cached_property
     def credentials(self) -> Credentials:
-        return Credentials.in_folder(self._identity_folder(self.process))
+        return Credentials.in_folder(self._identity_folder(self.process), self.revocations)
 
     def credentials_of(self, name: str) -> Credentials:
         """Another certificate of the same holder: a demo SAE has one for its KME and one for other demo SAEs."""
-        return Credentials.in_folder(self._identity_folder(name))
+        return Credentials.in_folder(self._identity_folder(name), self.revocations)
 
     def authority(self, name: str) -> Path:
         """The certificate of the one authority a listener trusts."""

@@ -12,6 +12,7 @@ from kme.entity import Entity
 from kme.errors import BadRequest, KmeError
 from kme.etsi014 import connection_in, connection_json
 from kme.strict_json import object_in, string
+from kme.web.certificates import certificate_routes
 from kme.web.errors import answer_errors
 from mutual_tls.app import answer
 from mutual_tls.app import operator_app as ops_listener
@@ -33,6 +34,7 @@ def health_app(name: str, check: Callable[[], None]) -> Flask:
 def operator_app(kme: Entity) -> Flask:
     app = health_app("kme-ops", kme.check)
     settings, registration = kme.settings, kme.registration
+    app.register_blueprint(certificate_routes(kme.certificates))
 
     @app.post("/register_connection")
     def register_connection() -> Response:

@@ -17,14 +17,23 @@ from kme.web.documented import Parameter, documented
 from kme.web.errors import answer_errors
 from kme.web.openapi import documents
 from mutual_tls.app import answer, listener_app
+from mutual_tls.identity import Registered
 
 
-def sae_app(delivery: Delivery) -> Flask:
-    app = listener_app("kme-sae", lambda caller: caller.role == "sae" and is_sae_id(caller.id), subject_counts=True)
+def sae_app(delivery: Delivery, registered: Registered | None = None, info: Blueprint | None = None) -> Flask:
+    """`registered`: whose a certificate is that names no SAE; `info`: see `kme.web.certificates`."""
+    app = listener_app(
+        "kme-sae",
+        lambda caller: caller.role == "sae" and is_sae_id(caller.id),
+        subject_counts=True,
+        registered=registered,
+    )
     app.url_rule_class = _ExactRule
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
     app.register_blueprint(_keys(delivery), url_prefix="/api/v1/keys")
+    if info is not None:
+        app.register_blueprint(info)
     app.wsgi_app = _RawPath(app.wsgi_app)  # type: ignore[method-assign]
     app.register_blueprint(documents(), url_prefix="/api/v1")
     return answer_errors(app)

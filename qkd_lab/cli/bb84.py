@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from qkd_lab.cli.bb84_report import as_text
 
@@ -18,6 +19,9 @@ class Impossible(click.ClickException):
 
     def show(self, file: Any = None) -> None:
         click.echo(f"qkd-lab bb84: {' '.join(self.message.split())}", err=True)
+
+
+LARGEST_INTEGER = 10**18
 
 
 class Number(click.ParamType):
@@ -34,11 +38,11 @@ class Number(click.ParamType):
             number = float(value)
             if not self.whole:
                 return number
-            if number == int(number):
+            if number == int(number) and abs(number) < LARGEST_INTEGER:
                 return int(value) if str(value).isdecimal() else int(number)
         except (ValueError, OverflowError):
             pass
-        expected = "an integer, such as 1000 or 1e6" if self.whole else "a number"
+        expected = "an integer, such as 1000 or 1e6, below 1e18" if self.whole else "a number"
         raise Impossible(f"{name} is {value!r}: expected {expected}")
 
 
@@ -92,10 +96,13 @@ def _with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--mode", default="grouped", show_default=True, help="grouped, or exact: n-qubit circuits, the oracle.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
 @click.option("--export-qasm", type=INTEGER, metavar="N", help="Only print circuits of N pulses as OpenQASM 3.")
-@click.option("--bench", is_flag=True, help="Only measure how fast the stages are.")
+@click.option("--bench", is_flag=True, help="Only measure how fast the stages are, at --pulses or at 1e6 and 1e7.")
+@click.option("--bench-frames", type=INTEGER, default=0, help="With --bench: also so many frames of 1e4 bits each.")
+@click.pass_context
 def bb84(
-    pulses: int, seed: int | None, mode: str, as_json: bool, export_qasm: int | None, bench: bool, **settings: Any
-) -> None:
+    context: click.Context, pulses: int, seed: int | None, mode: str, as_json: bool, export_qasm: int | None,
+    bench: bool, bench_frames: int, **settings: Any,
+) -> None:  # fmt: skip
     """One BB84 round on a simulated link. No key is printed; a round that aborts is a result, too."""
     try:
         from qkde.link.aer import SimulationFailed
@@ -104,7 +111,8 @@ def bb84(
     except ImportError as error:
         raise click.ClickException(f"bb84 needs {error.name}: install the whole project (pip install .)") from error
     if bench:
-        _bench(pulses, as_json)
+        chosen = context.get_parameter_source("pulses") is not ParameterSource.DEFAULT
+        _bench([pulses] if chosen else [10**6, 10**7], bench_frames, as_json)
         return
     values = {name: value for name, value in settings.items() if value is not None}
     if "tolerance" in values:
@@ -138,20 +146,23 @@ def _qasm(pulses: int, setting: Any, seed: int | None) -> str:
     return program(chance.alice.bits(pulses), alice, bob, setting.physics, chance.nature)
 
 
-def _bench(pulses: int, as_json: bool) -> None:
+def _bench(pulse_counts: list[int], frame_count: int, as_json: bool) -> None:
     from qkde.bench import figures
     from qkde.simulation import frames_of
 
     try:
-        frames_of(pulses)
+        for pulses in pulse_counts:
+            frames_of(pulses)
+        if frame_count < 0:
+            raise ValueError(f"bench_frames is {frame_count}: expected a number of frames from 0")
     except ValueError as error:
         raise Impossible(str(error)) from error
     found = []
-    for figure in figures(pulses):
+    for figure in figures(pulse_counts, frame_count):
         found.append(figure.to_json())
         if not as_json:
             beside = f"  (NumPy {figure.beside:,.0f})" if figure.beside else ""
             value = f"{figure.value:,.0f}" if figure.value >= 1000 else f"{figure.value:.3g}"
-            click.echo(f"{figure.what:58} {value:>11} {figure.unit:9}{beside}  {figure.note}".rstrip())
+            click.echo(f"{figure.what:62} {value:>11} {figure.unit:9}{beside}  {figure.note}".rstrip())
     if as_json:
         click.echo(json.dumps(found, indent=2))

@@ -22,7 +22,7 @@ def _outcome(result: Mapping[str, Any]) -> list[str]:
 
 def _account(result: Mapping[str, Any]) -> list[str]:
     low_high = result["qber_interval"]
-    interval = f"  (95 %: {_percent(low_high[0])} to {_percent(low_high[1])})" if low_high else ""
+    interval = f"  (95 %: {percent(low_high[0])} to {percent(low_high[1])})" if low_high else ""
     efficiency = result["reconciliation_efficiency"]
     efficiency = f", f {efficiency:.3f}" if efficiency else ""
     parameters = result["parameters"]
@@ -30,10 +30,10 @@ def _account(result: Mapping[str, Any]) -> list[str]:
         ("pulses", f"{result['pulses']:,} in {_seconds(result['simulated_s'])} of simulated time"),
         ("detected", f"{result['detected_pulses']:,}"),
         ("sifted", f"{result['sifted_bits']:,} bits; the {result['sample_bits']:,} of the test basis are the sample"),
-        ("QBER", _percent(result["qber"]) + interval),
-        ("  test basis", f"{_percent(result['qber_test'])}, tolerance {_percent(parameters['qber_tolerance'])}"),
-        ("  key basis", _percent(result["qber_key"])),
-        ("phase error bound", f"{_percent(result['phase_error_bound'])}; {parameters['proof']}"),
+        ("QBER", percent(result["qber"]) + interval),
+        ("  test basis", f"{percent(result['qber_test'])}, tolerance {percent(parameters['qber_tolerance'])}"),
+        ("  key basis", percent(result["qber_key"])),
+        ("phase error bound", f"{percent(result['phase_error_bound'])}; {parameters['proof']}"),
         ("reconciliation", f"{parameters['reconciliation']}: {result['leak_alice']:,} parities of Alice's "
                            f"({result['leak_both']:,} with Bob's){efficiency}, "
                            f"{result['reconciliation_messages']} messages"),
@@ -54,23 +54,28 @@ def _intensities(result: Mapping[str, Any]) -> list[str]:
     head = f"{'':8} {'mean':>6} {'pulses':>12} {'gain':>10} {'theory':>10} {'QBER key':>9} {'test':>9} {'theory':>9}"
     return ["", head] + [
         f"{row['name']:8} {row['intensity']:6g} {row['pulses']:12,} {_gain(row['gain']):>10} "
-        f"{_gain(row['gain_expected']):>10} {_percent(row['qber_key']):>9} {_percent(row['qber_test']):>9} "
-        f"{_percent(row['qber_key_expected']):>9}"
+        f"{_gain(row['gain_expected']):>10} {percent(row['qber_key']):>9} {percent(row['qber_test']):>9} "
+        f"{percent(row['qber_key_expected']):>9}"
         for row in result["intensities"]
     ]
 
 
 def _truth(result: Mapping[str, Any]) -> list[str]:
-    truth = result["ground_truth"]
+    return ["Ground truth, which neither end can see:", f"  {eve_knew(result['ground_truth'])}"]
+
+
+def eve_knew(truth: Mapping[str, Any]) -> str:
+    """`truth` is what `qkde.ground_truth.GroundTruth.to_json` gives. Nothing of a final key where none is known."""
     within = {True: ", within what the proof allows", False: ", MORE THAN THE PROOF ALLOWS", None: ""}
-    return [
-        "Ground truth, which neither end can see:",
-        f"  Eve knew {truth['eve_sifted_information_bits']:,.0f} of {truth['key_bits']:,} key bits before amplification"
-        f"{within[truth['within_proof_bound']]}; of the final key at most {truth['eve_information_bits']:.3g} bits.",
-    ]
+    known = truth["eve_information_bits"]
+    final = "" if known is None else f"; of the final key at most {known:.3g} bits"
+    return (
+        f"Eve knew {truth['eve_sifted_information_bits']:,.0f} of {truth['key_bits']:,} key bits before amplification"
+        f"{within[truth['within_proof_bound']]}{final}."
+    )
 
 
-def _percent(rate: float | None) -> str:
+def percent(rate: float | None) -> str:
     return "undefined" if rate is None else f"{rate:.3%}"
 
 

@@ -16,7 +16,7 @@ from qkd_lab.embedded import control
 from qkd_lab.embedded.binaries import find_postgres, find_redis
 from qkd_lab.lab_folder import LabError, LabFolder
 from qkd_lab.operator_calls import Operator
-from qkd_lab.pki.store import RENEWED_BEFORE, Pki
+from qkd_lab.pki.store import Pki
 from qkd_lab.processes import processes
 from qkd_lab.topology import SHIPPED, load
 
@@ -56,11 +56,11 @@ def _certificates(lab: LabFolder) -> Iterator[Finding]:
         return
     now = datetime.now(UTC)
     held = Pki(lab.pki, now).list()
-    late = [one.name for one in held if one.expires - now < RENEWED_BEFORE]
+    late = [one.name for one in held if one.renewed_from < now and one.revoked_at is None]
     if late:
         yield (
             False,
-            f"certificates of {', '.join(late)} expire soon: `qkd-lab pki init` renews them; then `down` and `up`",
+            f"certificates of {', '.join(late)} expire soon: `qkd-lab pki renew --expiring 30` renews them",
         )
     loose = [path for path in lab.pki.glob("**/key.pem") if path.stat().st_mode & 0o077]
     if loose:

@@ -1,4 +1,4 @@
-"""`qkd-lab link show`, `link set` and `link rekey`: a link's physics and Eve, while it runs, and a way out for it."""
+"""`qkd-lab link show`, `set`, `rounds` and `rekey`: a link's physics and Eve, while it runs, and a way out for it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from qkd_lab.lab_folder import LabError, LabFolder
+from qkd_lab.cli.link_rounds import rounds
+from qkd_lab.lab_folder import LabFolder
 from qkd_lab.operator_calls import Operator
 from qkd_lab.pki.secrets import renew_pre_shared_key
 from qkd_lab.topology import Source
@@ -21,7 +22,10 @@ COUNTERS = ("link", "frames_measured", "pulses_measured", "pulses_per_second")
 
 @click.group()
 def link() -> None:
-    """The physics of a quantum link, and Eve, while it runs; its pre-shared key."""
+    """The physics of a quantum link, and Eve, while it runs; what came of its rounds; its pre-shared key."""
+
+
+link.add_command(rounds)
 
 
 @link.command()
@@ -29,8 +33,8 @@ def link() -> None:
 def show(name: str | None) -> None:
     """Show one link, or all."""
     operator = Operator(LabFolder.here())
-    for known in [_known(operator, name)] if name else [link.name for link in operator.topology.links]:
-        _print(operator.call(f"qlink-{known}", "GET", "/v1/physics"), operator.topology.link(known).source)
+    for known in [operator.link(name)] if name else operator.topology.links:
+        _print(operator.call(known.qlink_id, "GET", "/v1/physics"), known.source)
 
 
 def _refuse_agreed(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
@@ -75,8 +79,8 @@ def set_(name: str, **settings: Any) -> None:
     if not wanted:
         raise click.UsageError("nothing to set: give --loss-db, --depolarizing, --eve or another")
     operator = Operator(LabFolder.here())
-    changed = operator.call(f"qlink-{_known(operator, name)}", "PATCH", "/v1/physics", wanted)
-    _print(changed, operator.topology.link(name).source)
+    chosen = operator.link(name)
+    _print(operator.call(chosen.qlink_id, "PATCH", "/v1/physics", wanted), chosen.source)
 
 
 @link.command()
@@ -85,20 +89,12 @@ def rekey(name: str) -> None:
     """Give both ends of a link a new pre-shared key: the way out of an empty pad pool."""
     lab = LabFolder.here()
     operator = Operator(lab)
-    name = _known(operator, name)
-    chosen = next(link for link in operator.topology.links if link.name == name)
+    chosen = operator.link(name)
     key = renew_pre_shared_key(operator.topology, lab.path, chosen)
     for site in operator.topology.sites:
         if site.name in (chosen.alice, chosen.bob):
             answer = operator.call(site.qkde_id, "PUT", f"/v1/links/{name}/pre-shared-key", octets=key)
             click.echo(f"{site.qkde_id}: pre-shared key {answer['key_id']}, {answer['pads_left']} pads")
-
-
-def _known(operator: Operator, name: str) -> str:
-    known = [link.name for link in operator.topology.links]
-    if name not in known:
-        raise LabError(f"no link {name!r} in this lab: it has {', '.join(known) or 'none'}")
-    return name
 
 
 def _print(physics: dict[str, Any], source: Source = SINGLE_PHOTONS) -> None:

@@ -109,7 +109,8 @@ def _show(found: dict[str, Any]) -> None:
     for name, process in found["processes"].items():
         pid, restarts = process.get("pid"), process.get("restart_count")
         address = found["endpoints"].get(name) or found["endpoints"].get(f"{name}.ops", "")
-        table.add_row(name, process["health"], _text(pid), _text(restarts), address)
+        shown = f"{name} ({process['nickname']})" if process.get("nickname") else name
+        table.add_row(shown, process["health"], _text(pid), _text(restarts), address)
     console.print(table)
     table = Table("connection", "keys", "of", "bits", title="pools", title_justify="left")
     for pool in found["pools"]:

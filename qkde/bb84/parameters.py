@@ -98,7 +98,7 @@ def _check_type(name: str, value: object, expected: type) -> None:
     if expected == tuple[float, ...]:
         if type(value) is not tuple or any(type(item) is not float or not isfinite(item) for item in value):
             raise InvalidParameter(f"{name} must be floats, not {value!r}")
-    elif type(value) is not expected or (expected is float and not isfinite(value)):
+    elif type(value) is not expected:
         raise InvalidParameter(f"{name} must be a {expected.__name__}, not {value!r}")
 
 

@@ -1,4 +1,7 @@
-"""The quantum link: the one place where pulses exist, and where their frames are kept until they are closed."""
+"""The quantum link: the one place where pulses exist, and where their frames are kept until they are closed.
+
+What is left of a round is its record: when, under which physics, sums, and what Eve got, for the operator alone.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,10 @@ from uuid import UUID
 import numpy as np
 
 from qkde.link.channel import Transmission, transmit
+from qkde.link.eve_record import EveRecord
 from qkde.link.frames import MAX_PULSES, Frame, FrameError, FrameNotFound
 from qkde.link.physics import LinkPhysics
+from qkde.link.round_record import RoundRecord, heard
 from qkde.link.source import poisson
 from qkde.link.tap import Bits
 
@@ -23,7 +28,7 @@ FRAME_TTL_S = 120.0
 MAX_OPEN_FRAMES = 256
 MAX_OPEN_PULSES = 8 * MAX_PULSES
 # Finished frames are remembered without their bits, so that a late repeat cannot prepare and measure the same bits once
-# more, in other bases: two such answers together would tell them all.
+# more, in other bases: two such answers together would tell them all. Their rounds' records live as long.
 MAX_ROUNDS = 1024
 
 
@@ -31,11 +36,15 @@ class LinkFull(FrameError):
     """Too many frames are open."""
 
 
+class RoundNotFound(FrameError):
+    """No frame of such a round was prepared, or it is forgotten."""
+
+
 @dataclass
 class Round:
     """Frames under one set of parameters: those that held when the first of them was prepared."""
 
-    physics: LinkPhysics
+    record: RoundRecord
     frames: dict[int, Frame] = field(default_factory=dict)
 
     @property
@@ -61,6 +70,7 @@ class QuantumLink:
     """A link between one Alice and one Bob. Safe to share between threads.
 
     `seed`: only for reproducible runs; without one, nature is seeded by the operating system, anew for every frame.
+    `clock` measures times; `unix_clock` says when rounds began.
     """
 
     def __init__(
@@ -70,11 +80,13 @@ class QuantumLink:
         *,
         seed: int | None = None,
         clock: Callable[[], float] = time.monotonic,
+        unix_clock: Callable[[], float] = time.time,
     ) -> None:
         self.name = name
         self._physics = physics
         self._seed = seed
         self._clock = clock
+        self._unix_clock = unix_clock
         self._rounds: dict[UUID, Round] = {}
         self._measured = Measured()
         # Nobody waits for a frame while holding this: a frame is busy for as long as Aer runs it.
@@ -108,7 +120,9 @@ class QuantumLink:
             known = round_.frames.get(number) if round_ else None
             if known is None:
                 self._make_room(pulse_count)
-                self._rounds.setdefault(round_id, Round(self._physics)).frames[number] = frame
+                round_ = round_ or Round(RoundRecord(round_id, self._unix_clock(), self._physics))
+                # It may have been the oldest one that was finished so far.
+                self._rounds.setdefault(round_id, round_).frames[number] = frame
         if known is not None:
             known.expect_same(frame)
 
@@ -126,7 +140,8 @@ class QuantumLink:
             # From here on there are photons only: Eve may count them, but no intensity is left to be seen.
             photon_numbers = None if choices is None else poisson(frame.intensities, choices, nature)
             sent = transmit(bits, bases, measured_bases, physics, nature, photon_numbers)
-            self._count(frame.pulse_count, self._clock() - started)
+            elapsed_s = self._clock() - started
+            self._count(round_id, sent, elapsed_s, heard(bits, bases, measured_bases, sent))
             return sent
 
         return frame.measure(body, counted)
@@ -135,6 +150,18 @@ class QuantumLink:
         """Alice is about to speak of her bases: the frame is gone from here on. Raises FrameNotFound, FrameConflict."""
         self.expire_frames()
         self._find(round_id, number)[1].close()
+
+    def rounds(self, count: int = MAX_ROUNDS) -> list[RoundRecord]:
+        """The newest rounds, the newest first. Not for the ends of the link."""
+        with self._lock:
+            return [round_.record for round_ in islice(reversed(self._rounds.values()), count)]
+
+    def round(self, round_id: UUID) -> RoundRecord:
+        """Not for the ends of the link. Raises RoundNotFound."""
+        with self._lock:
+            if round_id not in self._rounds:
+                raise RoundNotFound(f"round {round_id} is not known here")
+            return self._rounds[round_id].record
 
     def expire_frames(self) -> None:
         """Wipes the frames that nobody closed in time."""
@@ -154,7 +181,7 @@ class QuantumLink:
             round_ = self._rounds.get(round_id)
             if round_ is None or number not in round_.frames:
                 raise FrameNotFound(f"frame {number} of round {round_id} was not prepared")
-            return round_.physics, round_.frames[number]
+            return round_.record.physics, round_.frames[number]
 
     def _open_frames(self) -> Iterator[Frame]:
         return (frame for round_ in self._rounds.values() for frame in round_.frames.values() if frame.is_open)
@@ -168,9 +195,11 @@ class QuantumLink:
         for round_id in list(islice(finished, max(0, len(self._rounds) - MAX_ROUNDS + 1))):
             del self._rounds[round_id]
 
-    def _count(self, pulse_count: int, elapsed_s: float) -> None:
+    def _count(self, round_id: UUID, sent: Transmission, elapsed_s: float, eve: EveRecord) -> None:
+        pulse_count = sent.clicks.size
         with self._lock:
-            so_far = self._measured
+            so_far, round_ = self._measured, self._rounds[round_id]
             self._measured = Measured(
                 so_far.frame_count + 1, so_far.pulse_count + pulse_count, so_far.busy_s + elapsed_s
             )
+            round_.record = round_.record.with_frame(pulse_count, int(np.count_nonzero(sent.clicks)), eve)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import nan
+from typing import Any
 from uuid import UUID
 
 from flask import Flask, Response, abort, g, request
@@ -12,8 +13,10 @@ from mutual_tls.identity import Identity
 from qkde.link.aer import SimulationFailed
 from qkde.link.frames import MAX_PULSES, FrameConflict, FrameError, FrameInvalid, FrameNotFound
 from qkde.link.physics import ImpossiblePhysics
-from qkde.link.quantum_link import LinkFull, QuantumLink
+from qkde.link.quantum_link import MAX_ROUNDS, LinkFull, QuantumLink, RoundNotFound
+from qkde.link.round_record import RoundRecord
 
+DEFAULT_COUNT = 100
 OCTETS = "application/octet-stream"
 FRAME = "/v1/rounds/<uuid:round_id>/frames/<int:frame>"
 STATUS_OF = {FrameInvalid: 400, FrameNotFound: 404, FrameConflict: 409, LinkFull: 503}
@@ -56,7 +59,7 @@ def qkd_app(link: QuantumLink, alice: Identity, bob: Identity) -> Flask:
 
 
 def ops_app(link: QuantumLink) -> Flask:
-    """The link's physics and Eve, for an operator, and its health, for probes as well."""
+    """The link's physics, Eve and what she got of each round, for an operator; its health, for probes as well."""
     app = operator_app(f"{link.name}-ops", max_body_bytes=1 << 14)
 
     @app.get("/v1/physics")
@@ -67,6 +70,19 @@ def ops_app(link: QuantumLink) -> Flask:
     def change() -> Response:
         link.change_physics(**json_object())
         return _state(link)
+
+    @app.get("/v1/rounds")
+    def rounds() -> Response:
+        """The newest rounds, the newest first."""
+        return answer([_round(link, record) for record in link.rounds(_count())])
+
+    @app.get("/v1/rounds/<uuid:round_id>")
+    def one_round(round_id: UUID) -> Response:
+        return answer(_round(link, link.round(round_id)))
+
+    @app.errorhandler(RoundNotFound)
+    def unknown(error: RoundNotFound) -> Response:
+        return problem(404, str(error))
 
     @app.errorhandler(ImpossiblePhysics)
     def impossible(error: ImpossiblePhysics) -> Response:
@@ -89,6 +105,17 @@ def _intensities() -> tuple[float, ...]:
         return () if text is None else tuple(map(float, text.split(",")))
     except ValueError:
         return (nan,)  # which no intensity is
+
+
+def _count() -> int:
+    text = request.args.get("count", str(DEFAULT_COUNT))
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and 1 <= int(text) <= MAX_ROUNDS):
+        abort(problem(400, f"count in the query: expected a number from 1 to {MAX_ROUNDS}"))
+    return int(text)
+
+
+def _round(link: QuantumLink, record: RoundRecord) -> dict[str, Any]:
+    return {"link": link.name, **record.to_json()}
 
 
 def _state(link: QuantumLink) -> Response:

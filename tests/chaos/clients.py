@@ -13,6 +13,7 @@ import threading
 from collections.abc import Sequence
 
 import requests
+
 from history import FAILED, OK, UNKNOWN, History, Operation, digest, now_s
 
 PAUSE_S = 0.1

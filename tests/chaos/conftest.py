@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+
+from qkd_lab.topology import SHIPPED
+
 from clients import Direction
 from detours import Detours
 from faults import DETOURED, POOL_KEYS, SEED
 from history import History
-
-from qkd_lab.topology import SHIPPED
-
 from running_lab import QKD_LAB, Lab
 
 

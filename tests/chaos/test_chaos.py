@@ -8,9 +8,9 @@ from __future__ import annotations
 import statistics
 
 import pytest
+
 from faults import POOL_KEYS, SEED, every, some_together
 from history import figures, now_s, violations
-
 from running_lab import eventually
 
 # What requests keeps of a connection that was cut off is only closed when it is collected.

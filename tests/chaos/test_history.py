@@ -1,6 +1,7 @@
 """The checker finds what it is there for."""
 
 import pytest
+
 from history import FAILED, OK, UNKNOWN, Operation, violations
 
 

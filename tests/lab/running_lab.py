@@ -36,6 +36,11 @@ class Lab:
         told = re.sub(r":(\d+)\"", lambda port: f':{self.ports.get(port[1], port[1])}"', endpoints.read_text())
         endpoints.write_text(told)
 
+    def hand_over_certificates(self) -> None:
+        """Gives each container its own of what is in `.lab/pki` now."""
+        subprocess.run(["docker", "compose", "run", "--rm", "init"], cwd=self.folder, check=True)
+        self.tell_published_ports()
+
     def command(self, *arguments: str, expected: int = 0) -> str:
         """A `qkd-lab` command in the lab's folder: what it prints, on both streams."""
         done = subprocess.run(

@@ -1,6 +1,7 @@
 """What a user does with a running network, through the doors a user has."""
 
 import base64
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -10,6 +11,7 @@ from etsi_qkd_014_client import QKD014Client
 
 from running_lab import CHECKOUT, LOW_WATERMARK, QKD_LAB, eventually
 
+OPERATOR_READS = ("status", "reports", "physics", "rounds", "connections")
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -104,6 +106,48 @@ def test_with_eve_no_key_comes_out_and_without_her_keys_flow_again(lab):
     lab.wait_for_keys(LOW_WATERMARK)
 
 
+def test_each_round_tells_its_physics_and_apart_from_it_what_eve_knows(lab):
+    def rounds() -> list[dict]:
+        """Those that are over, oldest first."""
+        found = json.loads(lab.command("link", "rounds", "a-b", "--count", "1000", "--json"))
+        return [row for row in reversed(found) if row["outcome"]]
+
+    def a_key_with(eve: str) -> bool:
+        return any(row["outcome"] == "key" and row["physics"] and row["physics"]["eve"] == eve for row in rounds())
+
+    def take_all_keys() -> None:
+        while lab.enc_keys("sae-a", "sae-b", "kme-a", number=100).ok:
+            pass
+
+    def spoilt() -> list[dict]:
+        take_all_keys()
+        attacked = [row for row in rounds() if row["physics"] and row["physics"]["eve"] == "intercept-resend:1"]
+        return [row for row in attacked if set(row["outcomes"]) == {"qkde-a", "qkde-b"}]
+
+    lab.wait_for_keys()
+    # Blocks of rounds that the link has forgotten may have filled the pools: take from them until there is a new one.
+    eventually(lambda: a_key_with("none") or take_all_keys(), "a round without Eve")
+    before = {row["round_id"] for row in rounds()}
+    lab.command("link", "set", "a-b", "--eve", "intercept-resend:1")
+    try:
+        attacked = eventually(spoilt, "a round that Eve spoilt, and its report")
+    finally:
+        lab.command("link", "set", "a-b", "--eve", "none")
+    for row in attacked:
+        truth = row["ground_truth"]
+        assert row["secret_bits"] == 0 and row["outcome"] == "aborted" and 0.23 < row["qber"] < 0.27
+        assert 0.48 < truth["eve_sifted_information_bits"] / truth["key_bits"] < 0.52
+        assert truth["eve_information_bits"] == 0, "there is no key to know of"
+    honest = [row for row in rounds() if row["round_id"] in before and row["physics"]["eve"] == "none"]
+    assert honest, "the rounds before keep the physics they had"
+    for row in (row for row in honest if row["outcome"] == "key"):
+        assert row["secret_bits"] > 0 and row["secret_bits_per_simulated_s"] > 0
+        assert row["ground_truth"]["eve_sifted_information_bits"] == 0 and row["ground_truth"]["within_proof_bound"]
+    text = lab.command("link", "rounds", "a-b")
+    assert "Ground truth, which neither end can see" in text and "eve intercept-resend:1" in text
+    lab.wait_for_keys(1000)
+
+
 def take_keys_until_below(lab, watermark: int) -> None:
     """Below its low watermark a pool is filled again, up to the high one."""
     while lab.stored_key_count("sae-a", "sae-b", "kme-a") >= watermark:
@@ -148,10 +192,11 @@ def test_no_process_logs_or_shows_key_material(lab):
     keys = [base64.b64decode(k["key"]) for k in lab.enc_keys("sae-a", "sae-b", "kme-a", number=100).json()["keys"]]
     lab.dec_keys("sae-b", "sae-a", "kme-b", ["00000000-0000-4000-8000-000000000000"])
     shown = lab.logs() + lab.command("status") + lab.command("status", "--json") + lab.command("link", "show", "a-b")
+    shown += lab.command("link", "rounds", "--json")
     with lab.as_operator() as operator:
         for name in ("kme-a", "kme-b", "kme-a-scheduler", "qkde-a", "qkde-b", "qlink-a-b"):
-            for path in ("/healthz", "/v1/status", "/v1/reports", "/v1/physics", "/metrics", "/v1/connections"):
-                shown += operator.get(f"{lab.endpoint(f'{name}.ops')}{path}").text
+            for path in ("healthz", "metrics", *(f"v1/{what}" for what in OPERATOR_READS)):
+                shown += operator.get(f"{lab.endpoint(f'{name}.ops')}/{path}").text
     assert len(shown) > 1000
     for key in keys:
         for form in spellings(key):

@@ -19,6 +19,7 @@ from flask.testing import FlaskClient
 from kme.entity import Entity
 from kme.model import Connection, KmeSettings, Link
 from kme.scheduler import Scheduler
+from kme.web.certificates import info_routes
 from kme.web.operator import operator_app
 from kme.web.peer import peer_app
 from kme.web.qkde import qkde_app
@@ -105,7 +106,11 @@ class Site:
     def __post_init__(self) -> None:
         one = self.entity
         self.apps = {
-            "sae": sae_app(one.delivery),
+            "sae": sae_app(
+                one.delivery,
+                one.certificates.sae_of,
+                info_routes(one.settings.kme_id, one.catalogue.admit),
+            ),
             "kme": peer_app(one.settings, one.registration, one.confirmation, one.batch_peer, one.closure),
             "qkde": qkde_app(one.settings, one.intake),
             "operator": operator_app(one),

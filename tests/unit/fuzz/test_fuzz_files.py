@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qkd_lab.cli.verify_block import verify_block
-from qkd_lab.configuration import ConfigurationError, check
+from qkd_lab.configuration import FAULTS, KME, ConfigurationError, check, section_problems
 from qkd_lab.lab_folder import LabError
 from qkd_lab.topology import SHIPPED, Topology, TopologyError, load
 from qkde.bb84 import provenance
@@ -21,7 +21,9 @@ RECORDS = json.loads(VECTORS.read_text())["cases"]
 TOPOLOGIES = [path.read_bytes() for path in sorted(SHIPPED.glob("*.toml"))]
 LINES = [
     b"a = " + b"[" * 100_000, b"a = " + b"9" * 5000, b"a = 1979-05-27T07:32:00Z", b"name = 1e999", b"a.b.c = {}",
-    b"[[sites]]\nname = []", b"[kme]\nreserve_bits = " + b"9" * 400, b"[kme]\ndelay_s = nan", b"\xff\xfe", b"name = \"\\u0000\"",
+    b"[[sites]]\nname = []", b"[kme]\nreserve_bits = " + b"9" * 400,
+    b"[kme]\nreserve_bits = 0x" + b"f" * 5000, b"[[sites]]\nname = 0x" + b"f" * 5000, b"[kme]\ndelay_s = nan",
+    b"\xff\xfe", b"name = \"\\u0000\"",
     b"[links]", b"sites = [1]", b"links = [[]]", b"[[links]]\nphysics = 1", b"[kme]\n\"\\u0000\" = 1",
     b"[[connections]]\nmaster = {a = 1}", b"[[sites]]\nname = \"a\"\nsaes = [\"\\u0000\", \"\\u001B\"]",
 ]  # fmt: skip
@@ -63,6 +65,17 @@ def test_a_topology_is_one_or_every_line_of_the_refusal_names_the_file(tried, tm
     except TopologyError as error:
         tried.malformed += 1
         assert all(line.startswith(str(path)) for line in str(error).split("\n"))
+
+
+NAMES = st.sampled_from([setting.name for setting in (*KME, *FAULTS)])
+
+
+@FUZZ
+@given(st.dictionaries(NAMES | TEXTS, VALUES | st.just(1 << 20_000)))
+def test_a_table_of_settings_is_good_or_is_refused(tried, table):
+    problems = section_problems(table)
+    tried.malformed += bool(problems)
+    assert problems or all(-(2**53) < value < 2**53 for value in table.values())
 
 
 @FUZZ

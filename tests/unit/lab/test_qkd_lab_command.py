@@ -109,7 +109,7 @@ def test_the_status_of_a_lab_that_does_not_run_is_told_and_ends_with_1(prepared)
 def test_certificates_are_made_listed_and_shown(tmp_path):
     assert "kme-a-scheduler" in qkd_lab(tmp_path, "pki", "init").stdout
     assert "nothing to do" in qkd_lab(tmp_path, "pki", "init").stdout
-    assert qkd_lab(tmp_path, "pki", "issue", "sae", "vpn/1", "--site", "b").stdout == ".lab/pki/vpn%2F1\n"
+    assert qkd_lab(tmp_path, "pki", "issue", "vpn/1", "--site", "b").stdout == ".lab/pki/vpn%2F1\n"
     listed = qkd_lab(tmp_path, "pki", "list").stdout
     assert "vpn/1\turn:qkd:sae:vpn%2F1\tsae-b\texpires" in listed
     shown = qkd_lab(tmp_path, "pki", "show", "kme-a").stdout
@@ -123,7 +123,7 @@ def test_the_doctor_finds_a_certificate_that_ends_soon_and_a_key_others_can_read
     done = qkd_lab(tmp_path, "doctor")
     bad = [line for line in done.stdout.splitlines() if line.startswith("BAD")]
     assert done.returncode == 1 and len(bad) == 2
-    assert "kme-a" in bad[0] and "pki init" in bad[0]
+    assert "kme-a" in bad[0] and "pki renew --expiring 30" in bad[0]
     assert "sae-a/key.pem" in bad[1] and "chmod 600" in bad[1]
 
 

@@ -6,10 +6,11 @@ most 4 sigma in each of some 150 comparisons.
 
 import numpy as np
 import pytest
-from link_runs import sent_through
+from link_runs import has_qber, sent_through
 
 from qkde.link import exact
-from qkde.link.noise import UNDISTURBED
+from qkde.link.eve import ATTACKS, NoEve
+from qkde.link.noise import NAMES, UNDISTURBED, NoiseFromFile
 from qkde.link.physics import LinkPhysics
 
 PULSES = 1_200
@@ -21,6 +22,7 @@ SETTINGS = [
     {"noise": "amplitude_damping:0.4"},
     {"noise": "phase_damping:0.4"},
     {"noise": "pauli:0.1/0.1/0.2"},
+    {"noise": "depolarizing:0.1,bit_flip:0.1"},
     {"misalignment": 0.2},
     {"eve": "intercept-resend:1"},
     {"eve": "intercept-resend:0.5", "depolarizing": 0.1},
@@ -30,6 +32,8 @@ SETTINGS = [
     {"mean_photons": 1.0, "loss_db": 3, "eve": "intercept-resend:0.7"},
     {"mean_photons": 1.0, "loss_db": 3, "eve": "photon-number-splitting"},
     {"mean_photons": 1.0, "loss_db": 3, "eve": "beam-splitting"},
+    {"mean_photons": 1.0, "loss_db": 3, "eve": "photon-number-splitting:0.5", "depolarizing": 0.2},
+    {"mean_photons": 1.0, "loss_db": 3, "eve": "beam-splitting", "noise": "amplitude_damping:0.3"},
 ]
 
 
@@ -50,6 +54,21 @@ def test_both_modes_follow_the_same_law(settings):
         where = (one.bits | one.bases << 1 | one.measured << 2) == group
         assert agree(*(int(run.sent.clicks[where].sum()) for run in runs), where.sum())
         assert agree(*(int(run.sent.outcomes[where].sum()) for run in runs), where.sum())
+
+
+def test_no_noise_and_no_attack_is_left_out():
+    compared = ",".join(f"{name}:{value}" for settings in SETTINGS for name, value in settings.items())
+    assert all(name in compared for name in (*NAMES, *ATTACKS) if name != NoEve.name)
+
+
+def test_a_users_own_error_follows_the_same_law_in_both_modes(tmp_path):
+    (tmp_path / "noise.py").write_text(
+        "from qiskit_aer.noise import amplitude_damping_error\nnoise = amplitude_damping_error(0.4)"
+    )
+    physics = LinkPhysics().changed(noise=(NoiseFromFile.load(tmp_path / "noise.py"),))
+    for mode, pulses in (("grouped", 20_000), ("exact", 2_000)):
+        run = sent_through(physics, seed=25, pulses=pulses, mode=mode)
+        assert has_qber(run, 0, 0.2) and has_qber(run, 1, (1 - 0.6**0.5) / 2)
 
 
 def test_in_the_oracle_a_measurement_collapses_what_bob_receives():

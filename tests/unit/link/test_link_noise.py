@@ -7,7 +7,7 @@ import sys
 import pytest
 from link_runs import has_qber, sent_through
 
-from qkde.link.noise import Disturbance, ImpossibleNoise, Noise, NoiseFromFile, noise_as_text, noise_from_text
+from qkde.link.noise import NAMES, Disturbance, ImpossibleNoise, Noise, NoiseFromFile, noise_as_text, noise_from_text
 from qkde.link.physics import ImpossiblePhysics, LinkPhysics
 from qkde.link.theory import photon_error_rate
 
@@ -31,6 +31,10 @@ def test_a_noise_gives_the_qber_of_theory_in_each_basis(noise, qbers):
     for basis, qber in enumerate(qbers):
         assert has_qber(run, basis, qber), basis
         assert photon_error_rate(physics.disturbance, basis) == pytest.approx(qber, abs=1e-9)
+
+
+def test_no_noise_is_left_out():
+    assert {name.partition(":")[0] for name in IN_Z_AND_X} == set(NAMES)
 
 
 def test_amplitude_damping_makes_zeros_of_ones_and_no_ones_of_zeros():

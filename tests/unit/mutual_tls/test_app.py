@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from mutual_tls.app import CALLER, answer, json_object, listener_app, operator_app
+from mutual_tls.app import CALLER, FAULT, answer, json_object, listener_app, operator_app
 from mutual_tls.identity import Identity
 
 OPERATOR, PROBE = Identity("operator", "operator"), Identity("probe", "probe")
@@ -40,6 +40,15 @@ def test_what_is_wrong_is_said_in_words_with_503(app, faults):
     faults.append("PostgreSQL does not answer")
     answer = call(app, PROBE)
     assert (answer.status_code, answer.json["message"]) == (503, "PostgreSQL does not answer")
+
+
+def test_what_the_server_complains_of_is_said_unless_the_process_has_a_fault_of_its_own(app, faults):
+    def healthz():
+        return app.test_client().get("/healthz", environ_overrides={CALLER: PROBE, FAULT: "the list has expired"})
+
+    assert (healthz().status_code, healthz().json["message"]) == (503, "the list has expired")
+    faults.append("PostgreSQL does not answer")
+    assert healthz().json["message"] == "PostgreSQL does not answer"
 
 
 def test_a_probe_gets_nothing_but_health(app):

@@ -65,3 +65,22 @@ def test_two_urns_are_no_identity_because_the_caller_could_choose():
 def test_an_empty_subject_is_no_identity():
     with pytest.raises(NoIdentity):
         identity_of(certificate(common_name=None), subject_counts=True)
+
+
+def is_seven(issuer: str, serial_number: int) -> str | None:
+    return "7" if (issuer, serial_number) == ("CN=sae-1", 1) else None
+
+
+def test_a_registered_pair_comes_before_the_common_name_and_after_the_urn():
+    assert identity_of(certificate(), subject_counts=True, registered=is_seven) == Identity("sae", "7")
+    shown = certificate("urn:qkd:sae:a")
+    assert identity_of(shown, subject_counts=True, registered=is_seven) == Identity("sae", "a")
+    elsewhere = certificate(common_name="sae-2")  # the same serial number of another issuer
+    assert identity_of(elsewhere, subject_counts=True, registered=is_seven) == Identity("sae", "sae-2")
+
+
+def test_a_registered_pair_counts_only_where_the_subject_does():
+    with pytest.raises(NoIdentity):
+        identity_of(certificate(), registered=is_seven)
+    with pytest.raises(NoIdentity):
+        identity_of(certificate("urn:qkd:king:a"), subject_counts=True, registered=is_seven)

@@ -7,8 +7,8 @@ import uuid
 from collections import deque
 
 import numpy as np
+from app_peer import AppPeer
 
-from mutual_tls.app import CALLER
 from mutual_tls.client import Reply
 from mutual_tls.identity import Identity
 from qkde.bb84.pads import pre_shared_key
@@ -26,21 +26,6 @@ from qkde.node.web import classical_app
 
 ALICE, BOB = Identity("qkde", "qkde-a"), Identity("qkde", "qkde-b")
 WINDOW_BYTES = 6  # 2^-48 for each place by chance
-
-
-class AppPeer:
-    """Calls another process's application in this one; what it carries is never shown."""
-
-    def __init__(self, app, caller, identity):
-        self._app, self._caller, self.identity = app, caller, identity
-
-    def request(self, method, path, *, params=None, json=None, octets=None, timeout_s=None):
-        overrides = {CALLER: self._caller}
-        answer = self._app.test_client().open(
-            path, method=method, query_string=params, json=json, data=octets, environ_overrides=overrides
-        )
-        assert answer.status_code < 300, answer.data
-        return Reply(answer.status_code, answer.data)
 
 
 class Recorded(OsRandomness):

@@ -139,7 +139,9 @@ def _handler(stub: StubKme) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-            stub.calls.append(SimpleNamespace(method=self.command, path=self.path, headers=self.headers, body=body))
+            shown = int(self.connection.getpeercert()["serialNumber"], 16)
+            call = SimpleNamespace(method=self.command, path=self.path, headers=self.headers, body=body, shown=shown)
+            stub.calls.append(call)
             if stub.hangs_up:
                 self.close_connection = True
                 return

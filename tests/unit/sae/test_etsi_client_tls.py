@@ -1,9 +1,12 @@
 """Whom the client trusts, and the words in which it says why there is no answer."""
 
+import contextlib
 import socket
 
 import pytest
+from cryptography import x509
 
+from sae_demo.etsi_answers import MalformedAnswer
 from sae_demo.etsi_client import Etsi014Client, KmeUnreachable
 
 
@@ -88,3 +91,23 @@ def test_missing_and_unusable_files_are_named(pki, tmp_path):
     ]:
         with pytest.raises(ValueError, match=complaint):
             Etsi014Client("https://127.0.0.1:1", *arguments)
+
+
+def test_a_renewed_certificate_is_shown_on_the_next_connection_and_half_a_renewal_is_not(pki, kme, client):
+    def call():
+        with contextlib.suppress(MalformedAnswer):
+            client.status("sae-b")
+        return kme.calls[-1].shown
+
+    before = call()
+    certificate, key = pki.folder / "sae.cert.pem", pki.folder / "sae.key.pem"
+    old_key = key.read_bytes()
+    pki.issue("sae", "urn:qkd:sae:sae-a")
+    new_key = key.read_bytes()
+    renewed = int(x509.load_pem_x509_certificate(certificate.read_bytes()).serial_number)
+    key.write_bytes(old_key)
+    assert call() == before
+    key.write_bytes(new_key)
+    assert call() == renewed != before
+    certificate.unlink()
+    assert call() == renewed

@@ -1,6 +1,6 @@
 """A KME makes from its start the faults that its settings say, and says so."""
 
-from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -29,7 +29,7 @@ def environ(tmp_path, monkeypatch):
     topology = lab.keep_topology(SHIPPED / "two-sites.toml")
     book = embedded(topology, lambda wanted, known: 1)
     lab.prepare(topology, book, endpoints(topology, book))
-    monkeypatch.setattr(kme_api, "entity", lambda *_, **__: SimpleNamespace(delivery=NoKeys()))
+    monkeypatch.setattr(kme_api, "entity", lambda *_, **__: MagicMock(delivery=NoKeys()))
     return {
         "QKD_PROCESS": "kme-a",
         "QKD_TOPOLOGY": str(lab.topology),

@@ -9,16 +9,18 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from mutual_tls.client import Peer, Refused, Unreachable
-from mutual_tls.contexts import CredentialError, Credentials, client_context, server_context
+from mutual_tls.contexts import CredentialError, Credentials, client_context, refuse_weak, server_context
 from mutual_tls.identity import Identity
 from qkd_lab.pki.store import Pki
 from qkd_lab.topology import SHIPPED, load
+from services.listeners import Listener, Server
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 THREADS = 4
@@ -270,3 +272,63 @@ def test_a_spoofed_header_does_not_change_who_calls(pki, server):
     headers = {"X-Forwarded-Client-Cert": "urn:qkd:kme:kme-a", "qkd.caller": "kme-a", "Qkd-Certificate": "x"}
     answer = session.get(f"https://127.0.0.1:{server['peer']}/v1/whoami", headers=headers)
     assert json.loads(answer.content)["id"] == "kme-b"
+
+
+def weakened(change):
+    def make(credentials, callers):
+        context = server_context(credentials, callers)
+        change(context)
+        return context
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda context: setattr(context, "verify_mode", ssl.CERT_OPTIONAL), "verify_mode is CERT_OPTIONAL"),
+        (lambda context: setattr(context, "verify_mode", ssl.CERT_NONE), "verify_mode is CERT_NONE"),
+        (lambda context: setattr(context, "minimum_version", ssl.TLSVersion.TLSv1_1), "minimum_version is TLSv1_1"),
+        (
+            lambda context: setattr(context, "minimum_version", ssl.TLSVersion.MINIMUM_SUPPORTED),
+            "minimum_version is MINIMUM_SUPPORTED",
+        ),
+        (lambda context: setattr(context, "maximum_version", ssl.TLSVersion.TLSv1_1), "maximum_version is TLSv1_1"),
+        (lambda context: context.load_default_certs(), "authorities, expected one"),
+        (lambda context: context.set_ciphers("ALL:NULL:@SECLEVEL=0"), "ciphers"),
+        (
+            lambda context: setattr(context, "verify_flags", context.verify_flags | ssl.VERIFY_ALLOW_PROXY_CERTS),
+            "proxy certificates",
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_server_does_not_start_with_tls_weaker_than_required_client_certificates(pki, monkeypatch, change, words):
+    monkeypatch.setattr("mutual_tls.server_tls.server_context", weakened(change))
+    folder = pki / "kme-a"
+    listener = Listener("peer", ("127.0.0.1:0",), folder / "trust" / "kme.pem", lambda: None)
+    with pytest.raises(CredentialError, match=f"listener peer: TLS is weaker than it must be: .*{words}"):
+        Server("kme-a", Credentials.in_folder(folder), [listener], threads=1)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_context_that_trusts_nobody_or_is_a_clients_is_refused(pki):
+    for protocol, words in (
+        (ssl.PROTOCOL_TLS_SERVER, "trusts 0 authorities"),
+        (ssl.PROTOCOL_TLS_CLIENT, "no server's"),
+    ):
+        context = ssl.SSLContext(protocol)
+        with pytest.raises(CredentialError, match=words):
+            refuse_weak(context, "peer")
+
+
+def test_a_server_does_not_start_without_its_authority_or_without_revocation_lists(pki, tmp_path):
+    folder = pki / "kme-a"
+    credentials = Credentials.in_folder(folder)
+    for shown, callers, words in (
+        (credentials, folder / "trust" / "nobody.pem", "nobody.pem is missing"),
+        (replace(credentials, revocations=None), folder / "trust" / "kme.pem", "no folder of revocation lists"),
+        (replace(credentials, revocations=tmp_path), folder / "trust" / "kme.pem", "the revocation list .*kme.pem"),
+    ):
+        with pytest.raises(CredentialError, match=words):
+            Server("kme-a", shown, [Listener("peer", ("127.0.0.1:0",), callers, lambda: None)], threads=1)

@@ -8,7 +8,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from qkd_lab.cli.bb84 import bb84
+from qkd_lab.cli.bb84 import SETTINGS, Number, bb84
 
 REQUIRED = {
     "pulses", "detected_pulses", "sifted_bits", "sample_bits", "qber", "qber_interval", "qber_test", "qber_key",
@@ -93,6 +93,33 @@ def test_impossible_input_is_one_line_that_names_it(arguments, words):
     assert done.exit_code == 2 and done.stdout == ""
     assert words in done.stderr and len(done.stderr.strip().splitlines()) == 1
     assert "Traceback" not in done.stderr
+
+
+NUMERIC = [name for name, kind, _ in SETTINGS if isinstance(kind, Number)]
+
+
+@pytest.mark.parametrize("value", ["-1", "nan", "inf", "-inf", "1e400", "1e300", "many"])
+@pytest.mark.parametrize("option", ["--pulses", "--seed", "--export-qasm", *NUMERIC])
+def test_a_number_that_no_option_takes_is_one_line_that_names_it(option, value):
+    if (option, value) == ("--loss-db", "1e300"):
+        assert report_of("--pulses", "500", option, value)["secret_bits"] == 0  # a loss has no upper end
+        return
+    done = typed(*([] if option == "--pulses" else ["--pulses", "500"]), option, value)
+    assert done.exit_code == 2 and done.stdout == "" and "Traceback" not in done.stderr
+    (line,) = done.stderr.strip().splitlines()
+    assert option[2:].replace("-", "_") in line and ("expected" in line or "must" in line)
+    assert len(line) < 250, "no digits by the hundred"
+
+
+def test_options_of_intensities_are_refused_for_what_they_are_together():
+    for arguments, words in [
+        ("--signal-intensity 0.1 --decoy-intensity 0.2", "decoy_intensity 0.2, vacuum_intensity 0.0: expected each"),
+        ("--source weak-coherent --signal-probability 0.6 --decoy-probability 0.6", "add up to 1.3: expected 1"),
+        ("--source weak-coherent --vacuum-probability -0.1", "vacuum_probability is -0.1: expected a probability"),
+        ("--tolerance 0.5", "tolerance must lie between 0 and 0.5 (both excluded), not 0.5"),
+    ]:
+        done = typed("--pulses", "500", *arguments.split())
+        assert done.exit_code == 2 and done.stdout == "" and words in done.stderr, done.stderr
 
 
 def test_circuits_are_written_as_openqasm_3():
