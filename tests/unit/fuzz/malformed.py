@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 # Fixtures are shared by all inputs of a test on purpose: a server that one of them has harmed must show it.
 FUZZ = settings(
-    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "200")),
+    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "100")),
     derandomize=True,
     database=None,
     deadline=None,

@@ -1,5 +1,7 @@
 """Certificates with strange names: an identity, or NoIdentity and ValueError, which a listener answers with 401."""
 
+import json
+import ssl
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,11 +12,13 @@ from cryptography.x509.oid import ExtensionOID, NameOID, ObjectIdentifier
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kme.certificates import certificate_in
+from kme.errors import BadRequest
 from kme.web.sae import sae_app
 from mutual_tls.app import CERTIFICATE
 from mutual_tls.identity import ROLES, Identity, NoIdentity, identity_of_der
 
-from malformed import FUZZ, strange_octets
+from malformed import FUZZ, TEXTS, strange_octets
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -116,3 +120,22 @@ def test_a_certificate_with_its_names_twice_is_no_identity(tried, status_of):
 def test_a_damaged_certificate_is_no_identity_or_that_of_its_names(tried, status_of, shown):
     tried.only((NoIdentity, ValueError), identity_of_der, shown, True)
     assert tried.status(status_of(shown)) in (200, 401)
+
+
+@FUZZ
+@given(
+    st.sampled_from(SANS).flatmap(strange_octets).map(lambda san: der(["a"], [], x509.UnrecognizedExtension(SAN, san)))
+)
+def test_a_certificate_to_be_registered_is_named_or_refused(tried, shown):
+    pem = ssl.DER_cert_to_PEM_cert(shown)
+    found = tried.only(BadRequest, certificate_in, json.dumps({"certificate": pem}).encode())
+    assert found is None or found.serial_number == 1
+
+
+@FUZZ
+@given(
+    TEXTS | st.sampled_from(["CN=a", "CN=#0403", "1.2.3=a", "CN=a+CN=b", "CN=\\", "=", "C=GERMANY"]),
+    TEXTS | st.sampled_from(["1:2", "0x", "1" * 49, "0x" + "f" * 40]),
+)
+def test_an_issuer_and_a_serial_number_are_a_name_or_are_refused(tried, issuer, serial):
+    tried.only(BadRequest, certificate_in, json.dumps({"issuer": issuer, "serial": serial}).encode())

@@ -1,6 +1,6 @@
 """What SAEs, other KMEs, the QKDE and operators send to a KME: a value that was asked for, or BadRequest."""
 
-from types import SimpleNamespace
+from inspect import signature
 from uuid import UUID
 
 import pytest
@@ -15,14 +15,14 @@ from kme.model import KmeSettings, Link, PoolStatus
 from kme.peer_wire import batch_in
 from kme.strict_json import object_in
 from kme.web.faults import fault_routes
-from kme.web.operator import health_app, operator_app
+from kme.web.operator import operator_app
 from kme.web.peer import peer_app
 from kme.web.qkde import qkde_app
 from kme.web.sae import sae_app
 from mutual_tls.app import CALLER
 from mutual_tls.identity import Identity
 
-from malformed import FUZZ, TEXTS, bodies, strange_octets
+from malformed import FUZZ, TEXTS, bodies, json_octets, strange_octets
 
 ID, OTHER_ID = "123e4567-e89b-42d3-a456-426614174000", "223e4567-e89b-42d3-a456-426614174000"
 KEY_REQUEST = {
@@ -55,6 +55,7 @@ BATCH = {
 }
 CONFIRMATION = {"link": "a-b", "length_bits": 4096, "tag": "00ff" * 16}
 FAULTS = {"refuse_percentage": 5, "delay_s": 0.5, "empty_pools": True}
+
 INTEGER = range(-(10**17), 10**17 + 1)
 
 
@@ -115,43 +116,36 @@ def test_a_query_is_a_request_or_is_refused(tried, query):
 
 
 class Says:
-    """Does nothing with what it is given, whatever it is asked."""
+    """Does nothing with what it is given, whatever it is asked; has whatever part is looked for."""
 
     def __init__(self, **answers):
         self._answers = answers
 
     def __getattr__(self, name):
-        return lambda *_, **__: self._answers.get(name)
+        return Says() if name not in self._answers else lambda *_, **__: self._answers[name]
+
+    def __call__(self, *_, **__):
+        return None
 
 
 @pytest.fixture(scope="module")
 def apps():
     """Each listener's application, and a caller it admits; behind them is nothing."""
     settings = KmeSettings("kme-a", "a", "qkde-a", (Link("a-b", "kme-b"),))
-    delivery = Says(enc_keys=[], dec_keys=[], status=PoolStatus(etsi014.connection_in(b"{%s}" % CONNECTION_TEXT), 0))
-    kme = SimpleNamespace(
-        settings=settings,
-        check=lambda: None,
-        registration=Says(connect=True, add_sae=True),
-        pool_count=lambda connection: 0,
-        reports=Says(of_block=[]),
-        records=Says(saes=[]),
-    )
+    delivery = Says(enc_keys=[], dec_keys=[], status=PoolStatus(etsi014.connection_in(json_octets(CONNECTION)), 0))
+    kme = Says()
+    kme.settings, kme.check, kme.pool_count = settings, lambda: None, lambda connection: 0
     ops = operator_app(kme)
     ops.register_blueprint(fault_routes(FaultKnobs(Faults())))
+    parts = [Says(answer=b"tag") for name in signature(peer_app).parameters if name != "settings"]
     return {
         "sae": (sae_app(delivery), Identity("sae", "sae-a")),
-        "peer": (peer_app(settings, Says(), Says(answer=b"tag"), Says(), Says()), Identity("kme", "kme-b")),
+        "peer": (peer_app(settings, *parts), Identity("kme", "kme-b")),
         "qkde": (qkde_app(settings, Says()), Identity("qkde", "qkde-a")),
         "ops": (ops, Identity("operator", "operator")),
-        "health": (health_app("health", lambda: None), Identity("probe", "probe")),
     }
 
 
-CONNECTION_TEXT = b",".join(
-    b'"%s": %s' % (name.encode(), (f'"{value}"' if isinstance(value, str) else str(value)).encode())
-    for name, value in CONNECTION.items()
-)
 CALLS = [
     ("sae", "POST", "/api/v1/keys/sae-b/enc_keys", KEY_REQUEST),
     ("sae", "POST", "/api/v1/keys/sae-b/dec_keys", KEY_IDS),
@@ -161,6 +155,13 @@ CALLS = [
     ("ops", "POST", "/register_connection", CONNECTION),
     ("ops", "POST", "/v1/saes", {"sae_id": "sae-a"}),
     ("ops", "PUT", "/v1/faults", FAULTS),
+    ("ops", "PUT", "/v1/saes/sae-a/certificate", {"issuer": "CN=a+O=b,C=DE", "serial": "0x1F0A"}),
+    (
+        "ops",
+        "DELETE",
+        "/v1/saes/sae-a/certificate",
+        {"certificate": "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"},
+    ),
 ]
 
 

@@ -31,7 +31,7 @@ from qkde.node.web import classical_app, kme_app
 from malformed import FUZZ, NUMBERS, TEXTS, VALUES, bodies, strange_octets
 
 ID = "123e4567-e89b-42d3-a456-426614174000"
-KEY = bytes(range(32))
+SPOOL_KEY = bytes(range(32))
 EXAMPLES = {
     str: ID,
     int: 7,
@@ -42,7 +42,8 @@ EXAMPLES = {
     tuple[int, ...]: (3, 0, 2**32 - 1),
 }
 EVERY_KIND = [encode(kind(*(EXAMPLES[item.type] for item in fields(kind)))) for kind in MESSAGE_KINDS.values()]
-ALICE, BOB, OPERATOR = Identity("qkde", "qkde-a"), Identity("qkde", "qkde-b"), Identity("operator", "operator")
+ALICE, BOB = Identity("qkde", "qkde-a"), Identity("qkde", "qkde-b")
+KME, OPERATOR = Identity("kme", "kme-a"), Identity("operator", "operator")
 PACKABLE = st.recursive(
     st.none()
     | st.booleans()
@@ -112,7 +113,9 @@ def test_a_preparation_is_a_frame_or_is_refused(tried, pulses, body, intensities
 
 @pytest.fixture(scope="module")
 def link():
-    return QuantumLink("a-b", LinkPhysics(), seed=1)
+    """A quantum link with its two applications."""
+    link = QuantumLink("a-b", LinkPhysics(), seed=1)
+    return SimpleNamespace(link=link, qkd=qkd_app(link, ALICE, BOB), ops=ops_app(link))
 
 
 FRAME = f"/v1/rounds/{ID}/frames/0".encode()
@@ -128,7 +131,7 @@ FRAME = f"/v1/rounds/{ID}/frames/0".encode()
 )
 def test_nothing_a_qkde_sends_is_a_server_error_of_the_link(tried, link, raw, body, how):
     path, _, query = raw.decode("latin-1").partition("?")
-    client = qkd_app(link, ALICE, BOB).test_client()
+    client = link.qkd.test_client()
     environ = {CALLER: how[1], "PATH_INFO": path, "QUERY_STRING": query}
     tried.status(client.open("/", method=how[0], data=body, environ_overrides=environ).status_code)
 
@@ -145,35 +148,36 @@ PHYSICS = {
 @FUZZ
 @given(bodies(PHYSICS))
 def test_no_physics_is_a_server_error(tried, link, body):
-    before = link.physics
-    client = ops_app(link).test_client()
+    before = link.link.physics
+    client = link.ops.test_client()
     code = client.patch("/v1/physics", data=body, environ_overrides={CALLER: OPERATOR}).status_code
     if tried.status(code) >= 400:
-        assert link.physics == before
-    link.change_physics(**LinkPhysics().settings())
+        assert link.link.physics == before
+    link.link.change_physics(**LinkPhysics().settings())
 
 
 @pytest.fixture(scope="module")
 def qkde():
-    """A QKDE on whose links no round was ordered, so that every message that is one is refused."""
+    """The applications of a QKDE on whose links no round was ordered: every message that is one is refused."""
 
     def answer(octets):
         decode(octets)
         raise UnexpectedRound("no round was started here")
 
-    return SimpleNamespace(
+    entity = SimpleNamespace(
         name="qkde-a",
         other_qkde=lambda link: BOB,
         order=lambda *_: {},
         alice=lambda link: SimpleNamespace(answer=answer),
         bob=lambda link: SimpleNamespace(order_from_alice=lambda block_id, owner: {}),
     )
+    return SimpleNamespace(classical=classical_app(entity), kme=kme_app(entity, KME))
 
 
 @FUZZ
 @given(messages() | st.binary(max_size=30))
 def test_no_message_is_a_server_error_of_a_qkde(tried, qkde, octets):
-    client = classical_app(qkde).test_client()
+    client = qkde.classical.test_client()
     code = client.post("/v1/links/a-b/messages", data=octets, environ_overrides={CALLER: BOB}).status_code
     assert tried.status(code) in (400, 409)
 
@@ -181,11 +185,7 @@ def test_no_message_is_a_server_error_of_a_qkde(tried, qkde, octets):
 @FUZZ
 @given(bodies({"link": "a-b", "block_id": ID, "owner": "kme-a"}))
 def test_no_order_is_a_server_error_of_a_qkde(tried, qkde, body):
-    kme = Identity("kme", "kme-a")
-    for app, path, caller in (
-        (classical_app(qkde), "/v1/links/a-b/orders", BOB),
-        (kme_app(qkde, kme), "/v1/orders", kme),
-    ):
+    for app, path, caller in ((qkde.classical, "/v1/links/a-b/orders", BOB), (qkde.kme, "/v1/orders", KME)):
         tried.status(app.test_client().post(path, data=body, environ_overrides={CALLER: caller}).status_code)
 
 
@@ -199,7 +199,7 @@ def quick_disk(monkeypatch):
 @FUZZ
 @given(st.data())
 def test_a_damaged_sealed_file_is_said_to_be_damaged(tried, tmp_path, quick_disk, data):
-    files = SealedFiles(tmp_path / "sealed", KEY)
+    files = SealedFiles(tmp_path / "sealed", SPOOL_KEY)
     files.write("a", {"link": "a-b"}, b"secret")
     path = tmp_path / "sealed" / "a"
     valid = path.read_bytes()
@@ -214,7 +214,7 @@ def test_a_damaged_sealed_file_is_said_to_be_damaged(tried, tmp_path, quick_disk
 @FUZZ
 @given(st.data())
 def test_a_damaged_block_is_put_aside_and_the_others_are_offered(tried, tmp_path, quick_disk, data):
-    spool = Spool(tmp_path / "spool", KEY)
+    spool = Spool(tmp_path / "spool", SPOOL_KEY)
     blocks = [Block(f"{number}{ID[1:]}", "a-b", "kme-a", 256, bytes(32)) for number in range(2)]
     for block in blocks:
         spool.keep(block)
@@ -235,7 +235,7 @@ def test_a_damaged_block_is_put_aside_and_the_others_are_offered(tried, tmp_path
 @given(st.data())
 def test_a_damaged_pad_pool_ends_the_round_and_a_new_key_starts_it_anew(tried, tmp_path, quick_disk, data):
     beginning, anew = (pre_shared_key(lambda count, octet=octet: bytes([octet]) * count) for octet in (1, 2))
-    pads = FilePads(tmp_path / "pads", KEY, "a-b", beginning)
+    pads = FilePads(tmp_path / "pads", SPOOL_KEY, "a-b", beginning)
     pads.rekey(anew)
     path = tmp_path / "pads" / "a-b.pads"
     valid = path.read_bytes()
@@ -249,7 +249,7 @@ def test_a_damaged_pad_pool_ends_the_round_and_a_new_key_starts_it_anew(tried, t
 @FUZZ
 @given(st.binary(max_size=80) | st.integers(0, 4000).map(bytes))
 def test_a_pre_shared_key_has_whole_pads_or_is_refused(tried, tmp_path, quick_disk, octets):
-    tried.only(ValueError, FilePads(tmp_path / "keys", KEY, "a-b", pre_shared_key(bytes)).rekey, octets)
+    tried.only(ValueError, FilePads(tmp_path / "keys", SPOOL_KEY, "a-b", pre_shared_key(bytes)).rekey, octets)
 
 
 @FUZZ
