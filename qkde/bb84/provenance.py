@@ -232,9 +232,10 @@ def _check_shape(value: Any, shape: Any, where: str) -> None:
     elif shape is float:
         if type(value) not in (int, float) or not 0 <= value <= 1:
             raise MalformedRecord(f"{where}: expected a number from 0 to 1, not {value!r:.40}")
-    elif not isinstance(value, shape) or (shape is str and not value.isprintable()):
-        expected = "an object" if shape is dict else "a printable text"
-        raise MalformedRecord(f"{where}: expected {expected}, not {value!r:.40}")
+    elif not isinstance(value, shape):
+        raise MalformedRecord(f"{where}: expected {'an object' if shape is dict else 'a text'}, not {value!r:.40}")
+    elif shape is str and not value.isprintable():  # it will be shown on a terminal
+        raise MalformedRecord(f"{where}: expected a text of printable characters, not {value!r:.40}")
 
 
 def _shown(name: str) -> str:

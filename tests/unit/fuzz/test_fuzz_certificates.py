@@ -1,4 +1,4 @@
-"""Certificates with strange names: an identity, or NoIdentity and ValueError, which a listener answers with 401."""
+"""Certificates with strange names: an identity, or NoIdentity, which a listener answers with 401."""
 
 import json
 import ssl
@@ -44,7 +44,7 @@ SANS = [
     b"",
     b"\x04\x00",
 ]
-COMMON_NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=64)
+COMMON_NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=16)
 
 
 def der(common_names: list[str], names: list[x509.GeneralName], *more: x509.ExtensionType) -> bytes:
@@ -89,7 +89,7 @@ def status_of():
 )
 def test_strange_names_are_an_identity_or_none(tried, status_of, common_names, names, subject_counts):
     shown = der(common_names, names)
-    found = tried.only((NoIdentity, ValueError), identity_of_der, shown, subject_counts)
+    found = tried.only(NoIdentity, identity_of_der, shown, subject_counts)
     urns = [name.value for name in names if isinstance(name, x509.UniformResourceIdentifier)]
     urns = [urn for urn in urns if urn.startswith("urn:qkd:")]
     if found is not None and urns:
@@ -103,7 +103,7 @@ def test_strange_names_are_an_identity_or_none(tried, status_of, common_names, n
 @given(st.sampled_from(SANS) | st.sampled_from(SANS).flatmap(strange_octets))
 def test_names_of_any_form_are_an_identity_or_none(tried, status_of, san):
     shown = der(["sae-a"], [], x509.UnrecognizedExtension(SAN, san))
-    tried.only((NoIdentity, ValueError), identity_of_der, shown, True)
+    tried.only(NoIdentity, identity_of_der, shown, True)
     assert tried.status(status_of(shown)) in (200, 401)
 
 
@@ -111,14 +111,14 @@ def test_a_certificate_with_its_names_twice_is_no_identity(tried, status_of):
     names = [x509.UniformResourceIdentifier("urn:qkd:sae:sae-a")]
     once = der(["sae-a"], names, x509.BasicConstraints(False, None))
     twice = once.replace(bytes.fromhex("0603551d13"), bytes.fromhex("0603551d11"))
-    assert twice != once and tried.only((NoIdentity, ValueError), identity_of_der, twice, True) is None
+    assert twice != once and tried.only(NoIdentity, identity_of_der, twice, True) is None
     assert tried.status(status_of(twice)) == 401
 
 
 @FUZZ
 @given(strange_octets(VALID) | st.binary(max_size=100))
 def test_a_damaged_certificate_is_no_identity_or_that_of_its_names(tried, status_of, shown):
-    tried.only((NoIdentity, ValueError), identity_of_der, shown, True)
+    tried.only(NoIdentity, identity_of_der, shown, True)
     assert tried.status(status_of(shown)) in (200, 401)
 
 
