@@ -122,7 +122,8 @@ class Certificates:
         return is_new
 
     def remove(self, sae_id: str, name: CertificateName) -> None:
-        """Raises NotHere where it is not registered for this SAE."""
+        """Raises NotHere where it is not registered for this SAE, BadRequest for what is no SAE id."""
+        check_sae_id(sae_id, "the SAE ID in the path")
         with self._database.transaction() as sql:
             sql.execute(
                 "DELETE FROM sae_certificate WHERE issuer = %s AND serial_number = %s AND sae_id = %s",

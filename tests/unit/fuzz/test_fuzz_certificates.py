@@ -12,8 +12,9 @@ from cryptography.x509.oid import ExtensionOID, NameOID, ObjectIdentifier
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kme.certificates import certificate_in
+from kme.certificates import CertificateName, Certificates, certificate_in
 from kme.errors import BadRequest
+from kme.limits import is_sae_id
 from kme.web.sae import sae_app
 from mutual_tls.app import CERTIFICATE
 from mutual_tls.identity import ROLES, Identity, NoIdentity, identity_of_der
@@ -140,3 +141,11 @@ def test_a_certificate_to_be_registered_is_named_or_refused(tried, shown):
 )
 def test_an_issuer_and_a_serial_number_are_a_name_or_are_refused(tried, issuer, serial):
     tried.only(BadRequest, certificate_in, json.dumps({"issuer": issuer, "serial": serial}).encode())
+
+
+@FUZZ
+@given(TEXTS.filter(lambda text: not is_sae_id(text)))
+def test_no_other_text_than_an_sae_id_reaches_the_database(tried, sae_id):
+    certificates, name = Certificates(database=None), CertificateName("CN=a", 1)
+    for ask in (certificates.register, certificates.remove):
+        assert tried.only(BadRequest, ask, sae_id, name) is None
