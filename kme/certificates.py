@@ -21,7 +21,7 @@ from kme.database import Database
 from kme.errors import BadRequest, Conflict, NotHere, Unavailable
 from kme.limits import check_sae_id
 from kme.strict_json import object_in, string
-from mutual_tls.identity import Shown
+from mutual_tls.identity import NoIdentity, Shown
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ def serial_number_in(text: str) -> int:
 def _named_by(pem: str) -> CertificateName:
     try:
         shown = Shown.by(x509.load_pem_x509_certificate(pem.encode()))
-    except ValueError:
+    except (ValueError, NoIdentity):
         raise BadRequest("certificate: expected one PEM certificate, -----BEGIN CERTIFICATE-----") from None
     if shown.urns:
         raise BadRequest(
@@ -122,7 +122,8 @@ class Certificates:
         return is_new
 
     def remove(self, sae_id: str, name: CertificateName) -> None:
-        """Raises NotHere where it is not registered for this SAE."""
+        """Raises NotHere where it is not registered for this SAE, BadRequest for what is no SAE id."""
+        check_sae_id(sae_id, "the SAE ID in the path")
         with self._database.transaction() as sql:
             sql.execute(
                 "DELETE FROM sae_certificate WHERE issuer = %s AND serial_number = %s AND sae_id = %s",

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from kme.errors import BadRequest
 from kme.etsi014 import connection_in, connection_json
+from kme.limits import check_sae_id
 from kme.model import MAX_BLOCK_BITS, MAX_KEY_SIZE_BITS, MAX_KEYS_PER_REQUEST, MAX_TTL_S, Batch, Connection
 from kme.strict_json import boolean, integer, object_in, string, strings
 
@@ -40,10 +41,10 @@ def batch_in(body: bytes) -> Batch:
         offset_bits=integer(members, "offset_bits", 0, MAX_BLOCK_BITS),
         key_size_bits=integer(members, "key_size_bits", 1, MAX_KEY_SIZE_BITS),
         connection_id=uuid_in(string(members, "connection_id"), "connection_id"),
-        master_sae_id=string(members, "master_sae_id"),
-        slave_sae_id=string(members, "slave_sae_id"),
+        master_sae_id=check_sae_id(string(members, "master_sae_id"), "master_sae_id"),
+        slave_sae_id=check_sae_id(string(members, "slave_sae_id"), "slave_sae_id"),
         key_ids=tuple(uuid_in(one, "key_ids") for one in ids),
-        recipients=tuple(strings(members, "recipients")),
+        recipients=tuple(check_sae_id(one, "recipients") for one in strings(members, "recipients")),
         ttl_s=integer(members, "ttl_s", 1, MAX_TTL_S),
     )
 

@@ -40,7 +40,10 @@ class Identity:
         role, separator, name = urn.removeprefix(PREFIX).partition(":")
         if not urn.startswith(PREFIX) or not separator:
             raise NoIdentity(f"{urn!r} is not urn:qkd:<role>:<id>")
-        return cls(role, unquote(name, errors="strict"))
+        try:
+            return cls(role, unquote(name, errors="strict"))
+        except UnicodeDecodeError:
+            raise NoIdentity(f"{urn!r} has an id that is not UTF-8") from None
 
     def __str__(self) -> str:
         return f"{self.role} {self.id}"
@@ -62,6 +65,8 @@ class Shown:
             uris = names.get_values_for_type(x509.UniformResourceIdentifier)
         except x509.ExtensionNotFound:
             uris = []
+        except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+            raise NoIdentity(f"the certificate's names can't be read: {error}") from None
         return cls(
             certificate.issuer.rfc4514_string(),
             certificate.serial_number,
@@ -89,7 +94,11 @@ def identity_of(
 
 def identity_of_der(der: bytes, subject_counts: bool = False, registered: Registered | None = None) -> Identity:
     """`identity_of` for a DER certificate, which is parsed once: a caller's is the same on every request."""
-    return _identity(_shown_by_der(der), subject_counts, registered)
+    try:
+        shown = _shown_by_der(der)
+    except ValueError as error:
+        raise NoIdentity(f"the certificate can't be read: {error}") from None
+    return _identity(shown, subject_counts, registered)
 
 
 def _identity(shown: Shown, subject_counts: bool, registered: Registered | None) -> Identity:

@@ -8,7 +8,6 @@ the standard library is imported here. docs/configuration.md is made from this (
 from __future__ import annotations
 
 import difflib
-import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -57,7 +56,7 @@ class Setting:
         if self.kind is str:
             return isinstance(value, str) and (not self.choices or value in self.choices)
         numbers = int if self.kind is int else int | float
-        return isinstance(value, numbers) and math.isfinite(value) and self.least <= value <= self.most
+        return isinstance(value, numbers) and self.least <= value <= self.most  # which no NaN is
 
     def parsed(self, text: str) -> Any:
         """A value of the environment; the text itself where it is none of the kind, which `fits` then says."""
@@ -236,6 +235,20 @@ KME = (
 )
 
 
+def _fault(name: str, meaning: str, most: float = 100) -> Setting:
+    return Setting(f"fault_{name}", float, 0.0, meaning, "KME", 0, most)
+
+
+# The rest of their names are those of `kme.faults.Faults`.
+FAULTS = (
+    _fault("refuse_percentage", "So many of 100 requests get 503, before anything was done."),
+    _fault("delay_s", "Answers come so many seconds later than they are ready.", 60),
+    _fault("drop_after_delivery_percentage", "After so many of 100 deliveries the connection ends without the answer."),
+    _fault("duplicate_reply_percentage", "The octets of so many of 100 answers are sent twice."),
+    Setting("fault_empty_pools", bool, False, "Masters get 503, as if there were too few keys.", "KME"),
+)
+
+
 @dataclass(frozen=True)
 class Value:
     """A setting's effective value, and where it is from: `default`, `file` or the variable's name."""
@@ -255,7 +268,7 @@ def environment(environ: Mapping[str, str], problems: list[str], *, of_process: 
     needs must be there."""
     problems += _unknown(
         (name for name in environ if name.startswith(PREFIX)),
-        [setting.name for setting in ENVIRONMENT] + [variable(setting) for setting in KME],
+        [setting.name for setting in ENVIRONMENT] + [variable(setting) for setting in (*KME, *FAULTS)],
     )
     found = {}
     for setting in ENVIRONMENT:
@@ -267,10 +280,10 @@ def environment(environ: Mapping[str, str], problems: list[str], *, of_process: 
 
 
 def kme_settings(table: Mapping[str, Any], environ: Mapping[str, str], problems: list[str]) -> dict[str, Value]:
-    """A KME's settings by name, from the file's `[kme]` table and the environment."""
+    """A KME's settings by name, its faults among them, from the file's `[kme]` table and the environment."""
     problems += section_problems(table)
     found = {}
-    for setting in KME:
+    for setting in (*KME, *FAULTS):
         before = Value(setting, setting.default, "default")
         if setting.name in table:
             before = Value(setting, table[setting.name], "file")
@@ -281,12 +294,21 @@ def kme_settings(table: Mapping[str, Any], environ: Mapping[str, str], problems:
 
 def section_problems(table: Mapping[str, Any]) -> list[str]:
     """What is wrong with a file's `[kme]` table."""
-    known = {setting.name: setting for setting in KME}
+    known = {setting.name: setting for setting in (*KME, *FAULTS)}
     problems = [f"table kme, key {problem}" for problem in _unknown(table, list(known))]
     for name, value in table.items():
         if name in known and not known[name].fits(value):
-            problems.append(f"table kme, key {name}: expected {known[name].expected}, got {value!r}")
+            problems.append(f"table kme, key {name}: expected {known[name].expected}, got {shown(value)}")
     return problems
+
+
+def shown(value: Any) -> str:
+    """A value of a file, for a message."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no integer of more than 4300 digits; TOML has them, in hexadecimal
+        return "a huge number"
+    return text if len(text) <= 100 else f"{text[:100]}..."
 
 
 def check(environ: Mapping[str, str]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
-from qkd_lab.configuration import ENVIRONMENT, KME, Setting, variable
+from qkd_lab.configuration import ENVIRONMENT, FAULTS, KME, Setting, variable
 from qkd_lab.topology import Connection, Link, Physics, Protocol, Site, Source, Topology
 from qkd_lab.topology_fields import CONNECTION, LINK, PHYSICS, PROTOCOL, SITE, SOURCE, TOP, Key
 
@@ -109,6 +109,7 @@ def page() -> str:
     """The whole page, in Markdown."""
     parts = [HEAD, "## The environment\n", _environment(ENVIRONMENT)]
     parts += ["## `[kme]`, and its variables\n", _kme(KME)]
+    parts += ["## `[kme]`: faults on purpose (docs/faults.md)\n", _kme(FAULTS)]
     for title, keys, made in TABLES:
         shown = f"`{title}`" if title[0] == "[" else title
         parts += [f"## The file: {shown}\n", _keys(title, keys, made)]

@@ -219,7 +219,9 @@ def load(path: Path | str) -> Topology:
         raise TopologyError(f"{path}: no such topology file (shipped ones: {shipped})") from None
     except (OSError, UnicodeDecodeError) as error:
         raise TopologyError(f"{path}: can't be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        raise TopologyError(f"{path}: not a TOML file: it is nested too deeply") from None
+    except ValueError as error:  # TOMLDecodeError, or a number with thousands of digits
         raise TopologyError(f"{path}: not a TOML file: {error}") from error
     try:
         topology = _topology(document, path.stem)

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from qkd_lab.configuration import shown
+
 
 class TopologyError(Exception):
     """The topology is not one; a line for each error names the file, the table, the key and what was expected."""
@@ -47,7 +49,7 @@ def read_fields(
             continue
         value = table[name]
         if not key.fits(value):
-            problems.append(f"table {where}, key {name}: expected {key.expected}, got {value!r}")
+            problems.append(f"table {where}, key {name}: expected {key.expected}, got {shown(value)}")
         values[name] = tuple(value) if isinstance(value, list) else value
     if problems:
         raise TopologyError("\n".join(problems))

@@ -137,13 +137,27 @@ class RequestSocket(ssl.SSLSocket):
 
     _until: float | None = None
     _head = b""
+    _copies = 1
+
+    def cut_off(self) -> None:
+        """A fault on purpose (kme.web.faults): the client sees the connection end, and never the answer."""
+        self._copies = 0
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self, socket.SHUT_RDWR)
+
+    def answer_twice(self) -> None:
+        """A fault on purpose: the next answer goes out as it is, and again."""
+        self._copies = 2
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         if not self._head and data[:7] == b"HTTP/1." and data[-4:] == b"\r\n\r\n":
             self._head = bytes(data)
             return
         head, self._head = self._head, b""
-        super().sendall(head + data if head else data, flags)
+        if not self._copies:
+            raise BrokenPipeError(errno.EPIPE, "the connection was cut off on purpose")
+        copies, self._copies = self._copies, 1
+        super().sendall((head + data) * copies if head or copies > 1 else data, flags)
 
     def send_held_head(self) -> None:
         """The head of an answer without a body."""

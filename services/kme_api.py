@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
+from flask import Flask
+
+from kme.faults import FaultKnobs, Faults
 from kme.web.certificates import info_routes
 from kme.web.doors import doors_of
+from kme.web.faults import PoolsOrEmpty, fault_routes, make_faults
 from kme.web.operator import operator_app
 from kme.web.peer import peer_app
 from kme.web.qkde import qkde_app
@@ -14,6 +20,8 @@ from .listeners import Listener, Server
 from .process import run
 from .settings import Settings
 
+log = logging.getLogger(__name__)
+
 THREADS = 16
 
 
@@ -21,10 +29,22 @@ def make(settings: Settings) -> Server:
     site = settings.process.removeprefix("kme-")
     kme = entity(settings, site, database_size=THREADS)
 
-    def sae():
+    # Made here, in the master, so that all workers share them.
+    knobs = FaultKnobs(Faults(**settings.faults))
+    if knobs.now.on:
+        log.warning("%s makes faults on purpose at its SAE listener: %s", settings.process, knobs.now)
+
+    def sae() -> Flask:
         info = info_routes(kme.settings.kme_id, kme.catalogue.admit)
         doors = (info, *doors_of(kme))
-        return sae_app(kme.delivery, kme.admission, registered=kme.certificates.sae_of, doors=doors)
+        pools = PoolsOrEmpty(kme.delivery, knobs)
+        app = sae_app(pools, kme.admission, registered=kme.certificates.sae_of, doors=doors)
+        return make_faults(app, knobs, lambda environ: environ["gunicorn.socket"])
+
+    def ops() -> Flask:
+        app = operator_app(kme)
+        app.register_blueprint(fault_routes(knobs))
+        return app
 
     def listener(name: str, authority: str, app) -> Listener:
         return Listener(name, settings.bind(name), settings.authority(authority), app)
@@ -47,7 +67,7 @@ def make(settings: Settings) -> Server:
                 ),
             ),
             listener("qkde", "qkd", lambda: qkde_app(kme.settings, kme.intake)),
-            listener("ops", "operator", lambda: operator_app(kme)),
+            listener("ops", "operator", ops),
         ],
         threads=THREADS,
         workers=settings.worker_count,

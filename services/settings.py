@@ -44,6 +44,7 @@ class Settings:
     worker_count: int
     keys: Path
     kme: Mapping[str, Any]  # by the names of kme.model.KmeSettings
+    faults: Mapping[str, Any]  # by those of kme.faults.Faults
     detours_file: Path | None = None
     revocations: Path | None = None
 
@@ -67,7 +68,8 @@ class Settings:
             log_level=found["QKD_LOG_LEVEL"],
             worker_count=found["QKD_WORKERS"],
             keys=Path(found["QKD_KEYS"] or Path(found["QKD_STATE"]) / "keys"),
-            kme={name: one.value for name, one in kme.items()},
+            kme={one.name: kme[one.name].value for one in configuration.KME},
+            faults={one.name.removeprefix("fault_"): kme[one.name].value for one in configuration.FAULTS},
             detours_file=Path(found["QKD_DETOURS"]) if found["QKD_DETOURS"] else None,
             revocations=Path(found["QKD_CRLS"]) if found["QKD_CRLS"] else None,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 from flask import Blueprint, Flask, Response, g, request
 from werkzeug.routing import Rule
@@ -147,7 +147,9 @@ class _RawPath:
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         raw = environ.get("RAW_URI") or environ.get("REQUEST_URI")
         if raw:
-            path = raw.split("?", 1)[0] if raw.startswith("/") else urlsplit(raw).path
+            path = raw.split("?", 1)[0]
+            if not path.startswith("/"):  # `https://kme:8000/path`: by hand, since urlsplit raises for some
+                path = "/" + path.partition("://")[2].partition("/")[2]
             segments = (quote(unquote_to_bytes(segment), safe="") for segment in path.split("/"))
         else:  # a server that does not tell: then `/` in an id can't be told from a separator, the rest can
             segments = (quote(segment.encode("latin-1"), safe="") for segment in environ["PATH_INFO"].split("/"))

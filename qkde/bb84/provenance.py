@@ -204,7 +204,7 @@ def _same(expected: Any, found: Any) -> bool:
 def _parameters(values: dict[str, Any]) -> RoundParameters:
     kinds = {part.name: part.type for part in fields(RoundParameters)}
     if missing := sorted(kinds.keys() ^ values.keys()):
-        raise MalformedRecord(f"parameters.{missing[0]}: missing, or unknown")
+        raise MalformedRecord(f"parameters.{_shown(missing[0])}: missing, or unknown")
     plain = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     try:
         return RoundParameters(**plain)
@@ -218,7 +218,7 @@ def _check_shape(value: Any, shape: Any, where: str) -> None:
             raise MalformedRecord(f"{where or 'a provenance record'}: expected an object")
         if wrong := sorted(shape.keys() ^ value.keys()):
             what = "missing" if wrong[0] in shape else "unknown"
-            raise MalformedRecord(f"{where}{'.' if where else ''}{wrong[0]}: {what}")
+            raise MalformedRecord(f"{where}{'.' if where else ''}{_shown(wrong[0])}: {what}")
         for name, part in shape.items():
             _check_shape(value[name], part, f"{where}.{name}" if where else name)
     elif shape is _LIST:
@@ -231,9 +231,16 @@ def _check_shape(value: Any, shape: Any, where: str) -> None:
             raise MalformedRecord(f"{where}: expected an integer of 0 or more, below 2^53, not {value!r:.40}")
     elif shape is float:
         if type(value) not in (int, float) or not 0 <= value <= 1:
-            raise MalformedRecord(f"{where}: expected a number from 0 to 1, not {value!r}")
+            raise MalformedRecord(f"{where}: expected a number from 0 to 1, not {value!r:.40}")
     elif not isinstance(value, shape):
-        raise MalformedRecord(f"{where}: expected {'an object' if shape is dict else 'a text'}, not {value!r}")
+        raise MalformedRecord(f"{where}: expected {'an object' if shape is dict else 'a text'}, not {value!r:.40}")
+    elif shape is str and not value.isprintable():  # it will be shown on a terminal
+        raise MalformedRecord(f"{where}: expected a text of printable characters, not {value!r:.40}")
+
+
+def _shown(name: str) -> str:
+    """A member's name from a record, as it can be shown on a terminal."""
+    return name[:40] if name.isprintable() else ascii(name[:40])
 
 
 def _flat(value: Any, where: str = "") -> Iterator[tuple[str, Any]]:

@@ -42,7 +42,8 @@ class SealedFiles:
         path = self.folder / name
         described, _, sealed = path.read_bytes().partition(b"\n")
         try:
-            return json.loads(described), self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], described)
+            secret = self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], described)
+            return json.loads(described), secret  # only now is it known to be what was written
         except (InvalidTag, ValueError):
             raise SealedFileError(f"{path} can't be decrypted: it is damaged, or the spool key has changed") from None
 
