@@ -69,7 +69,8 @@ def test_a_key_request_has_integers_and_texts_or_is_refused(tried, body):
     if found:
         assert type(found.number) is int and found.number in INTEGER
         assert found.size_bits is None or (type(found.size_bits) is int and found.size_bits in INTEGER)
-        assert all(type(one) is str for one in (*found.additional_slave_sae_ids, *found.mandatory_extensions))
+        names = [name for name, _ in found.mandatory_extensions + found.optional_extensions]
+        assert all(type(one) is str for one in (*found.additional_slave_sae_ids, *names))
 
 
 @FUZZ
@@ -141,7 +142,8 @@ def apps():
     kme.settings, kme.check, kme.pool_count = settings, lambda: None, lambda connection: 0
     ops = operator_app(kme)
     ops.register_blueprint(fault_routes(FaultKnobs(Faults())))
-    parts = [Says(answer=b"tag") for name in signature(peer_app).parameters if name != "settings"]
+    learnt = etsi014.connection_in(json_octets(CONNECTION)), 0
+    parts = [Says(answer=b"tag", learn=learnt) for name in signature(peer_app).parameters if name != "settings"]
     return {
         "sae": (sae_app(delivery), Identity("sae", "sae-a")),
         "peer": (peer_app(settings, *parts), Identity("kme", "kme-b")),
