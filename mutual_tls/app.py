@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, Response, abort, g, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
 from mutual_tls.identity import Identity, NoIdentity, Registered, identity_of_der
 
@@ -68,7 +68,10 @@ def listener_app(
     def read_chunks() -> Response | None:
         # A body without a length would be cut off at the limit without a word, and the part before it taken for all.
         if request.content_length is None and "chunked" in request.headers.get("Transfer-Encoding", "").lower():
-            body = request.environ["wsgi.input"].read(max_body_bytes + 1)
+            try:
+                body = request.environ["wsgi.input"].read(max_body_bytes + 1)
+            except Exception as error:  # of the server's own kind, where what comes are no chunks
+                return problem(400, f"the request can't be read: {type(error).__name__}")
             if len(body) > max_body_bytes:
                 return problem(413, f"the body is larger than {max_body_bytes} bytes")
             request.environ.update({"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))})
@@ -91,11 +94,15 @@ def listener_app(
     def read_to_the_end(response: Response) -> Response:
         # A caller that is still sending when it is refused would see a broken connection instead of the refusal.
         if response.status_code >= 400 and 0 < (request.content_length or 0) <= max_body_bytes:
-            # Werkzeug raises this also at the end of a body that is exactly as long as allowed.
-            with contextlib.suppress(RequestEntityTooLarge):
+            # Werkzeug raises the first also at the end of a body that is exactly as long as allowed.
+            with contextlib.suppress(RequestEntityTooLarge, ClientDisconnected):
                 while request.stream.read(1 << 16):
                     pass
         return response
+
+    @app.errorhandler(ClientDisconnected)
+    def cut_short(error: ClientDisconnected) -> Response:
+        return problem(400, "the request can't be read: its body did not arrive whole")
 
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> Response:

@@ -115,6 +115,7 @@ NO_HTTP = {
     "a huge header": (431, f"X: {'x' * 70_000}\r\n\r\n"),
     "too many headers": (431, "X: 1\r\n" * 200 + "\r\n"),
     "a body that is too large": (413, f"Content-Length: {TOO_LARGE}\r\n\r\n" + " " * TOO_LARGE),
+    "no chunks": (400, "Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n"),
     "chunks that are too large": (
         413,
         f"Transfer-Encoding: chunked\r\n\r\n{TOO_LARGE:x}\r\n" + " " * TOO_LARGE + "\r\n0\r\n\r\n",
