@@ -32,6 +32,7 @@ class Operation:
     gives: Schema | None
     media_type: str
     status: int
+    also: Sequence[int]
     path: Mapping[str, Parameter]
     query: Sequence[Parameter]
     body: Schema | None
@@ -47,6 +48,7 @@ def documented(
     gives: Schema | None = None,
     media_type: str = JSON,
     status: int = 200,
+    also: Sequence[int] = (),
     path: Mapping[str, Parameter] | None = None,
     query: Sequence[Parameter] = (),
     body: Schema | None = None,
@@ -55,10 +57,11 @@ def documented(
 ) -> Callable[[View], View]:
     """Documents a view for one method; a view of two methods has it twice.
 
-    `gives` is the JSON of a good answer, None where it has none or is not JSON; `refuses` the other statuses.
+    `gives` is the JSON of a good answer, None where it has none or is not JSON; `also`: more statuses of a good answer
+    than `status`; `refuses`: the others.
     """
     operation = Operation(
-        summary, description, gives, media_type, status, path or {}, query, body, body_required, refuses
+        summary, description, gives, media_type, status, also, path or {}, query, body, body_required, refuses
     )
 
     def mark(view: View) -> View:

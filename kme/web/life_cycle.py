@@ -16,6 +16,18 @@ from kme.etsi014 import key_id_in
 from kme.limits import check_sae_id
 from kme.model import MAX_KEY_SIZE_BITS, MIN_KEY_SIZE_BITS, Connection, Key, KeyRequest
 from kme.strict_json import integer, object_in, string
+from kme.web.documented import Parameter, documented
+from kme.web.door_schemas import (
+    CLEANED_UP,
+    CONSUMED,
+    FETCHED_KEY,
+    KEY_NAME,
+    KEY_TO_CONSUME,
+    KEY_WANTED,
+    NEW_KEY,
+    ONE_SAE,
+    SERVICE_STATUS,
+)
 from mutual_tls.app import answer
 
 VERSION = "1"
@@ -33,6 +45,7 @@ def life_cycle_door(kme: Entity, now: Callable[[], datetime] = _now) -> Blueprin
     door = Blueprint("life-cycle", __name__)
 
     @door.get("/api/v1/status")
+    @documented("GET", "The service, in the words of the life-cycle API", gives=SERVICE_STATUS)
     def status() -> Response:
         request.get_data(cache=False)
         kme.catalogue.admit(g.caller.id)
@@ -54,6 +67,7 @@ def life_cycle_door(kme: Entity, now: Callable[[], datetime] = _now) -> Blueprin
         )
 
     @door.post("/api/v1/keys/request")
+    @documented("POST", "A new key for a recipient", body=KEY_WANTED, body_required=True, gives=NEW_KEY)
     def request_key() -> Response:
         members = object_in(request.get_data())
         _check_requester(string(members, "requester_sae"))
@@ -73,6 +87,13 @@ def life_cycle_door(kme: Entity, now: Callable[[], datetime] = _now) -> Blueprin
         )
 
     @door.get("/api/v1/keys/<key_id>")
+    @documented(
+        "GET",
+        "A key that was requested for the caller, for the only time",
+        path={"key_id": Parameter("key_id", KEY_NAME)},
+        query=[Parameter("requester_sae", ONE_SAE, required=True)],
+        gives=FETCHED_KEY,
+    )
     def fetch_key(key_id: str) -> Response:
         request.get_data(cache=False)
         requesters = request.args.getlist("requester_sae")
@@ -82,6 +103,7 @@ def life_cycle_door(kme: Entity, now: Callable[[], datetime] = _now) -> Blueprin
         return answer(_key_json(*kme.held_keys.fetch(g.caller.id, _key_id(key_id))))
 
     @door.post("/api/v1/keys/consume")
+    @documented("POST", "A key is used up", body=KEY_TO_CONSUME, body_required=True, gives=CONSUMED)
     def consume() -> Response:
         members = object_in(request.get_data())
         key_id = _key_id(string(members, "key_id"))
@@ -91,6 +113,7 @@ def life_cycle_door(kme: Entity, now: Callable[[], datetime] = _now) -> Blueprin
         return answer({"status": "success", "key_id": str(key_id), "state": "CONSUMED"})
 
     @door.post("/api/v1/keys/cleanup")
+    @documented("POST", "What has expired is destroyed now", gives=CLEANED_UP)
     def cleanup() -> Response:
         request.get_data(cache=False)
         kme.catalogue.admit(g.caller.id)

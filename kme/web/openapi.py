@@ -118,12 +118,12 @@ def _rendered(rule: Rule, method: str, operation: Operation) -> dict[str, Any]:
         schema = _reference(operation.gives) if operation.gives else {"type": "string"}
         good["content"] = {operation.media_type: {"schema": schema}}
     rendered = {
-        "operationId": f"{method.lower()}_{name}",
+        "operationId": f"{method.lower()}_{name}" if group == "keys" else f"{method.lower()}_{group}_{name}",
         "tags": [group or "other"],
         "summary": operation.summary,
         "description": operation.description,
         "parameters": in_path + [_parameter(one, "query") for one in operation.query],
-        "responses": {str(operation.status): good}
+        "responses": {str(status): good for status in (operation.status, *operation.also)}
         | {str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(operation.refuses)},
     }
     if operation.body:

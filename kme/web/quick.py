@@ -10,9 +10,12 @@ from flask import Blueprint, Response, g, request
 from kme.entity import Entity
 from kme.errors import BadRequest, NotEntitled
 from kme.etsi014 import connection_in, connection_json, key_id_in
+from kme.etsi014_schemas import KEY_ID, SAE_ID
 from kme.limits import check_sae_id
 from kme.model import Connection, Key, KeyRequest
 from kme.strict_json import integer_in_query
+from kme.web.documented import Parameter, documented
+from kme.web.door_schemas import CONNECTION, CONNECTION_WANTED, QUICK_KEY, SIZE
 from mutual_tls.app import answer
 
 
@@ -20,6 +23,15 @@ def quick_door(kme: Entity) -> Blueprint:
     door = Blueprint("quick", __name__)
 
     @door.post("/register_connection")
+    @documented(
+        "POST",
+        "A connection of the caller's, as its master or its slave",
+        "201 where it is new, 200 where it was registered before.",
+        body=CONNECTION_WANTED,
+        body_required=True,
+        gives=CONNECTION,
+        also=(201,),
+    )
     def register_connection() -> Response:
         connection = connection_in(request.get_data())
         source, target = map(kme.settings.kme_named, (connection.source_kme_id, connection.target_kme_id))
@@ -33,6 +45,12 @@ def quick_door(kme: Entity) -> Blueprint:
         return answer(connection_json(connection, kme.pool_count(connection)), 201 if is_new else 200)
 
     @door.get("/get_key")
+    @documented(
+        "GET",
+        "A new key for `slave_host`, or the key that its master has told the id of",
+        query=[Parameter("slave_host", SAE_ID), Parameter("key_size", SIZE), Parameter("key_id", KEY_ID)],
+        gives=QUICK_KEY,
+    )
     def get_key() -> Response:
         request.get_data(cache=False)  # left unread, a body would be taken for the next request on the connection
         slave_sae_id, key_id = _once("slave_host"), _once("key_id")
