@@ -27,7 +27,8 @@ def _names(topology: Topology) -> Iterator[str]:
     for what, parts in (("sites", topology.sites), ("links", topology.links)):
         for part in parts:
             if not NAME.fullmatch(part.name):
-                yield f"table {what}[{part.name}], key name: expected up to 32 of a-z, 0-9 and inner -, got {part.name!r}"
+                where = f"table {what}[{part.name}], key name"
+                yield f"{where}: expected up to 32 of a-z, 0-9 and inner -, got {part.name!r}"
         yield from _each_once(f"table {what}, key name", [part.name for part in parts])
     yield from _each_once("table sites, key saes", [sae for site in topology.sites for sae in site.saes])
     kmes = list(dict.fromkeys(site.kme_id for site in topology.sites))
@@ -41,11 +42,12 @@ def _process_names(topology: Topology) -> Iterator[str]:
     for site in topology.sites:
         taken |= {site.kme_id, f"{site.kme_id}-scheduler", site.qkde_id, f"postgres-{site.name}", f"redis-{site.name}"}
     taken |= {link.qlink_id for link in topology.links}
-    for sae, site in {sae: site for site in topology.sites for sae in site.saes}.items():
+    homes = {sae: site.name for site in topology.sites for sae in site.saes}
+    for sae, home in homes.items():
         for name in (sae, f"{sae}-app"):
             if name in taken:
                 yield (
-                    f"table sites[{site.name}], key saes: the SAE id {sae!r} needs the name {name!r}, "
+                    f"table sites[{home}], key saes: the SAE id {sae!r} needs the name {name!r}, "
                     "which something else has: choose another id"
                 )
             taken.add(name)

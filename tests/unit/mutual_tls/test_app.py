@@ -148,8 +148,8 @@ def test_a_body_that_does_not_arrive_whole_is_a_400_in_json(length, error):
 
         return request.get_data()
 
-    environ = {CALLER: OPERATOR, "wsgi.input": io.BufferedReader(_CutShort(error)), "wsgi.input_terminated": True} | length
-    answer = app.test_client().open("/v1/echo", method="POST", environ_overrides=environ)
+    environ = {CALLER: OPERATOR, "wsgi.input": io.BufferedReader(_CutShort(error)), "wsgi.input_terminated": True}
+    answer = app.test_client().open("/v1/echo", method="POST", environ_overrides=environ | length)
     assert answer.status_code == 400 and answer.json["message"].startswith("the request can't be read")
 
 
