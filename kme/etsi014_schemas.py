@@ -8,7 +8,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from kme.limits import MAX_SAE_ID_LENGTH
-from kme.model import MAX_KEY_SIZE_BITS, MAX_KEYS_PER_REQUEST, MAX_POOL_KEY_COUNT, MIN_KEY_SIZE_BITS
+from kme.model import (
+    MAX_ADDITIONAL_SLAVES,
+    MAX_KEY_SIZE_BITS,
+    MAX_KEYS_PER_REQUEST,
+    MAX_POOL_KEY_COUNT,
+    MIN_KEY_SIZE_BITS,
+)
 
 
 class Schema(NamedTuple):
@@ -70,7 +76,7 @@ STATUS = Schema(
             "max_key_per_request": _count(1, MAX_KEYS_PER_REQUEST, "The largest `number` of one request"),
             "max_key_size": _count(MIN_KEY_SIZE_BITS, MAX_KEY_SIZE_BITS, "The largest `size`"),
             "min_key_size": _count(MIN_KEY_SIZE_BITS, MAX_KEY_SIZE_BITS, "The smallest `size`"),
-            "max_SAE_ID_count": _count(0, MAX_KEYS_PER_REQUEST, "Additional slaves in one request; 0: no multicast"),
+            "max_SAE_ID_count": _count(0, MAX_ADDITIONAL_SLAVES, "Additional slaves in one request; 0: no multicast"),
         },
         tuple(properties),
         additionalProperties=False,
@@ -96,7 +102,9 @@ KEY_REQUEST = Schema(
             "size": _or_null(SIZE),
             "additional_slave_SAE_IDs": _or_null(
                 _array(
-                    _id("An SAE ID"), "Further slaves that get the identical keys; at most the status' max_SAE_ID_count"
+                    _id("An SAE ID"),
+                    "Further slaves that get the identical keys, each once; at most the status' max_SAE_ID_count",
+                    maxItems=MAX_ADDITIONAL_SLAVES,
                 )
             ),
             "extension_mandatory": _or_null(

@@ -71,7 +71,7 @@ def listener_app(
             try:
                 body = request.environ["wsgi.input"].read(max_body_bytes + 1)
             except Exception as error:  # the server's own, for chunks that are none or end half way; it may quote them
-                return problem(400, f"the body's chunks can't be read: {type(error).__name__}")
+                return problem(400, f"the request can't be read: {type(error).__name__}")
             if len(body) > max_body_bytes:
                 return problem(413, f"the body is larger than {max_body_bytes} bytes")
             request.environ.update({"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))})
@@ -107,6 +107,10 @@ def listener_app(
                 while request.stream.read(1 << 16):
                     pass
         return response
+
+    @app.errorhandler(ClientDisconnected)
+    def cut_short(error: ClientDisconnected) -> Response:
+        return problem(400, "the request can't be read: its body did not arrive whole")
 
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> Response:

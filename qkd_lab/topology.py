@@ -5,7 +5,6 @@ Read by the services too, so nothing but the standard library is imported here.
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from qkd_lab.configuration import section_problems
+from qkd_lab.topology_checks import contradictions
 from qkd_lab.topology_fields import (
     CONNECTION,
     DOORS,
@@ -29,8 +29,6 @@ from qkd_lab.topology_fields import (
 )
 
 SHIPPED = Path(__file__).parent / "topologies"
-# Site and link names become parts of process names, host names and file names.
-NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 
 
 @dataclass(frozen=True)
@@ -226,9 +224,7 @@ def load(path: Path | str) -> Topology:
     try:
         topology = _topology(document, path.stem)
         problems = Problems()
-        for check in (_check_names, _check_references):
-            with problems.noted():
-                check(topology)
+        problems.add(contradictions(topology))
         problems.raise_any()
     except TopologyError as error:
         raise TopologyError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from None
@@ -236,16 +232,18 @@ def load(path: Path | str) -> Topology:
 
 
 def _topology(document: dict, name: str) -> Topology:
-    top = read_fields(document, "top level", TOP, {"name": name})
     problems = Problems()
+    top: dict[str, Any] = {}
+    with problems.noted():
+        top = read_fields(document, "top level", TOP, {"name": name})
     sites, links, connections = [], [], []
-    for table, where in _tables(top["sites"], "sites"):
+    for table, where in _tables(document, "sites"):
         with problems.noted():
             sites.append(Site(**read_fields(table, where, SITE)))
-    for table, where in _tables(top["connections"], "connections"):
+    for table, where in _tables(document, "connections"):
         with problems.noted():
             connections.append(_connection(table, where))
-    for table, where in _tables(top["links"], "links"):
+    for table, where in _tables(document, "links"):
         parts: dict[str, Any] = {}
         kinds = (("physics", Physics, PHYSICS), ("protocol", Protocol, PROTOCOL), ("source", Source, SOURCE))
         for part, made, keys in kinds:
@@ -257,7 +255,8 @@ def _topology(document: dict, name: str) -> Topology:
             _check_origin(table, where)
             parts["folders"] = tuple(values["folders"].items())
             links.append(Link(**values | parts))
-    problems.add(section_problems(top["kme"]))
+    section = document.get("kme", {})
+    problems.add(section_problems(section if isinstance(section, dict) else {}))
     problems.raise_any()
     doors = top.get("doors", DOORS)
     return Topology(top["name"], tuple(sites), tuple(links), tuple(connections), top["kme"], doors)
@@ -284,88 +283,16 @@ def _connection(table: dict, where: str) -> Connection:
     return Connection(**values)
 
 
-def _tables(tables: list, key: str) -> list[tuple[dict, str]]:
-    """The tables of an array, each with the name that messages call it by."""
+def _tables(document: dict, key: str) -> list[tuple[dict, str]]:
+    """The tables of an array, each with the name that messages call it by; what is no table is left to `TOP`."""
+    tables = document.get(key, [])
     named = []
-    for number, table in enumerate(tables, 1):
+    for number, table in enumerate(tables if isinstance(tables, list) else [], 1):
+        if not isinstance(table, dict):
+            continue
         name = table.get("name")
         named.append((table, f"{key}[{name if isinstance(name, str) else number}]"))
     return named
-
-
-def _check_names(topology: Topology) -> None:
-    if not topology.sites:
-        raise TopologyError("table sites: expected at least one [[sites]] table")
-    for what, parts in (("sites", topology.sites), ("links", topology.links)):
-        for part in parts:
-            if not NAME.fullmatch(part.name):
-                raise TopologyError(
-                    f"table {what}[{part.name}], key name: expected up to 32 of a-z, 0-9 and inner -, got {part.name!r}"
-                )
-        _check_unique(f"table {what}, key name", [part.name for part in parts])
-    _check_unique("table sites, key saes", [sae for site in topology.sites for sae in site.saes])
-    kmes = [site.kme_id for site in topology.sites]
-    _check_unique("table sites, key kme_names", kmes + [name for site in topology.sites for name in site.kme_names])
-    # Each demo SAE is a process beside the others; a name stands for one process and one folder of certificates.
-    taken = {"operator", "probe", "authorities", ".", ".."}
-    for site in topology.sites:
-        taken |= {site.kme_id, f"{site.kme_id}-scheduler", site.qkde_id, f"postgres-{site.name}", f"redis-{site.name}"}
-    taken |= {link.qlink_id for link in topology.links}
-    for site in topology.sites:
-        for sae in site.saes:
-            for name in (sae, f"{sae}-app"):
-                if name in taken:
-                    raise TopologyError(
-                        f"table sites[{site.name}], key saes: the SAE id {sae!r} needs the name {name!r}, "
-                        "which something else has: choose another id"
-                    )
-                taken.add(name)
-
-
-def _check_references(topology: Topology) -> None:
-    sites = [site.name for site in topology.sites]
-    saes = [sae for site in topology.sites for sae in site.saes]
-    for link in topology.links:
-        where = f"table links[{link.name}], key"
-        for end, name in (("alice", link.alice), ("bob", link.bob)):
-            _check_known(f"{where} {end}", name, sites, "site")
-        if link.alice == link.bob:
-            raise TopologyError(f"{where} bob: expected another site than alice, got {link.bob!r}")
-        for site, _ in link.folders:
-            _check_known(f"{where} folders", site, [link.alice, link.bob], "site of the link")
-        # Two KMEs that read one folder would always agree, and prove nothing.
-        _check_unique(f"{where} folders", [folder for _, folder in link.folders])
-    pairs = [" and ".join(sorted((link.alice, link.bob))) for link in topology.links]
-    _check_unique("table links, the pair alice and bob", pairs)
-    for number, connection in enumerate(topology.connections, 1):
-        for end, name in (("master", connection.master), ("slave", connection.slave)):
-            _check_known(f"table connections[{number}], key {end}", name, saes, "SAE")
-        # Without relay, which is not there yet, keys reach no further than the next site.
-        ends = [topology.site_of_sae(sae).name for sae in (connection.master, connection.slave)]
-        if ends[0] == ends[1]:
-            if not topology.links_of(ends[0]):
-                raise TopologyError(
-                    f"table connections[{number}], key slave: {connection.master} and {connection.slave} are both at "
-                    f"site {ends[0]}, where no link ends: expected one, since keys are cut from a link's blocks"
-                )
-        elif not any(link.joins(*ends) for link in topology.links):
-            raise TopologyError(
-                f"table connections[{number}], key slave: {connection.master} (site {ends[0]}) and {connection.slave} "
-                f"(site {ends[1]}) have no link between their sites: expected a pair at the two ends of one link"
-            )
-    pairs = [f"{connection.master} to {connection.slave}" for connection in topology.connections]
-    _check_unique("table connections, the pair master and slave", pairs)
-
-
-def _check_known(where: str, name: str, known: list[str], what: str) -> None:
-    if name not in known:
-        raise TopologyError(f"{where}: expected a {what} of this file ({', '.join(known) or 'none yet'}), got {name!r}")
-
-
-def _check_unique(where: str, names: list[str]) -> None:
-    for name in names:
-        if names.count(name) > 1:
-            raise TopologyError(f"{where}: expected each once, got {name!r} more than once")
 
 
 def _named(parts: tuple, name: str, what: str):

@@ -13,7 +13,6 @@ from kme.administration_wire import (
     sae_json,
 )
 from kme.entity import Entity
-from kme.limits import check_sae_id
 from kme.peer_wire import uuid_in
 from mutual_tls.app import answer
 
@@ -25,18 +24,18 @@ def administration_calls(kme: Entity) -> Blueprint:
     # An SAE id may have a `/` in it, which a server does not tell from a separator in the path.
     @calls.get("/v1/saes/<path:sae_id>")
     def sae(sae_id: str) -> Response:
-        found = administration.sae(_in_path(sae_id))
+        found = administration.sae(sae_id)
         own = [one for one in kme.catalogue.refresh() if sae_id in (one.master_sae_id, one.slave_sae_id)]
         connections = [admin_connection_json(one, kme.pool_count(one)) for one in own]
         return answer(sae_json(found, settings) | {"connections": connections})
 
     @calls.patch("/v1/saes/<path:sae_id>")
     def change_sae(sae_id: str) -> Response:
-        return answer(sae_json(administration.change_sae(_in_path(sae_id), sae_change(request.get_data())), settings))
+        return answer(sae_json(administration.change_sae(sae_id, sae_change(request.get_data())), settings))
 
     @calls.delete("/v1/saes/<path:sae_id>")
     def remove_sae(sae_id: str) -> Response:
-        outcomes = administration.remove_sae(_in_path(sae_id))
+        outcomes = administration.remove_sae(sae_id)
         complete = all(one.is_complete for one in outcomes)
         body = {
             "sae_id": sae_id,
@@ -71,7 +70,3 @@ def administration_calls(kme: Entity) -> Blueprint:
         return answer(outcome_json(outcome, count), 200 if outcome.is_complete else 202)
 
     return calls
-
-
-def _in_path(sae_id: str) -> str:
-    return check_sae_id(sae_id, "the SAE ID in the path")

@@ -12,6 +12,7 @@ from kme.administration_wire import sae_json
 from kme.entity import Entity
 from kme.errors import BadRequest, KmeError
 from kme.etsi014 import connection_in, connection_json
+from kme.limits import check_sae_id
 from kme.strict_json import object_in, string
 from kme.web.administration import administration_calls
 from kme.web.certificates import certificate_routes
@@ -38,6 +39,13 @@ def health_app(name: str, check: Callable[[], None], also: Callable[[], dict[str
 def operator_app(kme: Entity) -> Flask:
     app = health_app("kme-ops", kme.check)
     settings, registration = kme.settings, kme.registration
+
+    @app.before_request
+    def check_path() -> None:
+        # Of all views at once: Postgres can't even be asked for an id with a NUL in it.
+        if sae_id := (request.view_args or {}).get("sae_id"):
+            check_sae_id(sae_id, "the SAE id in the path")
+
     app.register_blueprint(certificate_routes(kme.certificates))
 
     @app.post("/register_connection")

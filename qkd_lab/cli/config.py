@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,8 @@ def check(file: Path | None) -> None:
 def show(file: Path | None, as_json: bool) -> None:
     """Show every setting's effective value, and where it is from. Secrets are no settings."""
     path = _chosen(file)
-    shown = list(_effective(*_read(path)))
+    topology, environment, kme = _read(path)
+    shown = [*_of_processes(environment, kme), *_of_network(topology, tomllib.loads(path.read_text(encoding="utf-8")))]
     if as_json:
         click.echo(json.dumps([{"name": name, "value": value, "from": source} for name, value, source in shown]))
         return
@@ -75,26 +77,39 @@ def _read(path: Path) -> tuple[Topology, dict[str, configuration.Value], dict[st
     return topology, environment, kme
 
 
-def _effective(
-    topology: Topology, environment: dict[str, configuration.Value], kme: dict[str, configuration.Value]
+def _of_processes(
+    environment: dict[str, configuration.Value], kme: dict[str, configuration.Value]
 ) -> Iterator[tuple[str, Any, str]]:
-    """Name, value and source: of the environment what is set, of the rest everything."""
+    """Name, value and source: of the environment what is set, of a KME's settings everything."""
     for name, one in environment.items():
         if one.source != "default":
             yield name, one.value, "environment"
     for name, one in kme.items():
         yield f"kme.{name}", one.value, one.source
-    yield "name", topology.name, "file"
+
+
+def _of_network(topology: Topology, document: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
+    """The same of all that the file can say; `document` is what it does say."""
+    for name in ("name", "doors"):
+        yield name, _as_json(getattr(topology, name)), _source(name, document)
     for part in ("sites", "links", "connections"):
-        for number, one in enumerate(getattr(topology, part), 1):
-            yield from _flat(f"{part}[{getattr(one, 'name', number)}]", one)
+        tables = document.get(part, [])
+        for number, (one, table) in enumerate(zip(getattr(topology, part), tables, strict=True), 1):
+            yield from _flat(f"{part}[{getattr(one, 'name', number)}]", one, table)
 
 
-def _flat(where: str, part: Any) -> Iterator[tuple[str, Any, str]]:
+def _flat(where: str, part: Any, table: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
     for field in fields(part):
         value = getattr(part, field.name)
         if is_dataclass(value):
-            yield from _flat(f"{where}.{field.name}", value)
+            yield from _flat(f"{where}.{field.name}", value, table.get(field.name, {}))
         else:
-            source = "default" if value == field.default else "file"
-            yield f"{where}.{field.name}", list(value) if isinstance(value, tuple) else value, source
+            yield f"{where}.{field.name}", _as_json(value), _source(field.name, table)
+
+
+def _source(name: str, table: Mapping[str, Any]) -> str:
+    return "file" if name in table else "default"
+
+
+def _as_json(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

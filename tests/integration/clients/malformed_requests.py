@@ -80,7 +80,6 @@ NO_SAE = {
 # The whole target.
 NO_PATH = {
     "no SAE ID": "/api/v1/keys//{method}",
-    "no SAE ID, no slash": "/api/v1/keys/{method}",
     "two slashes before the method": "/api/v1/keys/{sae}//{method}",
     "two slashes within": "/api//v1/keys/{sae}/{method}",
     "two slashes at the start": "//api/v1/keys/{sae}/{method}",
@@ -98,10 +97,11 @@ NO_PATH = {
     "another version": "/api/v2/keys/{sae}/{method}",
     "capitals": "/API/V1/KEYS/{sae}/{method}",
     "backslashes": "/api/v1\\keys\\{sae}\\{method}",
-    "no method": "/api/v1/keys/{sae}",
     "an unknown method": "/api/v1/keys/{sae}/all_keys",
     "the root": "/",
 }
+# The life-cycle API's place for a key's id: its GET refuses what is none, and it has no POST there.
+NO_KEY = {"no SAE ID, no slash": "/api/v1/keys/{method}", "no method": "/api/v1/keys/{sae}"}
 # What stands after the request line, and what follows it.
 NO_HTTP = {
     "a negative length": (400, "Content-Length: -1\r\n\r\n"),
@@ -115,6 +115,7 @@ NO_HTTP = {
     "a huge header": (431, f"X: {'x' * 70_000}\r\n\r\n"),
     "too many headers": (431, "X: 1\r\n" * 200 + "\r\n"),
     "a body that is too large": (413, f"Content-Length: {TOO_LARGE}\r\n\r\n" + " " * TOO_LARGE),
+    "no chunks": (400, "Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n"),
     "chunks that are too large": (
         413,
         f"Transfer-Encoding: chunked\r\n\r\n{TOO_LARGE:x}\r\n" + " " * TOO_LARGE + "\r\n0\r\n\r\n",
@@ -244,6 +245,9 @@ def of_every(verb: str, method: str, sae: str, query: str = "", body: bytes | No
         yield Malformed(f"SAE ID: {name}", http(verb, target, body), 400)
     for name, target in NO_PATH.items():
         yield Malformed(f"path: {name}", http(verb, target.format(sae=sae, method=method) + query, body), 404)
+    for name, target in NO_KEY.items():
+        status = 400 if verb == "GET" else 405
+        yield Malformed(f"path: {name}", http(verb, target.format(sae=sae, method=method) + query, body), status)
     yield Malformed("path: too long", http(verb, f"/api/v1/keys/{'x' * 9000}/{method}{query}"), 414)
     yield Malformed("path: no slash at the start", http(verb, good[1:], body), 400)
     for name, (status, rest) in NO_HTTP.items():

@@ -378,3 +378,10 @@ def test_a_kme_has_no_say_in_a_connection_it_does_not_end(full, state):
     answer = full.b.client(Identity("kme", "kme-a")).put(f"/v1/connections/{theirs.connection_id}", json=claimed)
     assert answer.status_code == 409 and "far" in answer.get_json()["message"]
     assert full.b.entity.records.connection_between("far", "sae-b") == theirs
+
+
+@pytest.mark.parametrize("sae_id", ["%00", "sae-a%00", "x" * 256, "%0a"])
+@pytest.mark.parametrize(("verb", "below"), [("GET", ""), ("PATCH", ""), ("DELETE", ""), ("GET", "/certificate")])
+def test_what_can_be_no_sae_id_in_the_path_is_refused_before_any_store_sees_it(network, sae_id, verb, below):
+    answer = network.a.operator.open(f"/v1/saes/{sae_id}{below}", method=verb, json={"suspended": True})
+    assert answer.status_code == 400 and "SAE id in the path" in answer.get_json()["message"]

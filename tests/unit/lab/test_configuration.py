@@ -143,6 +143,24 @@ def test_a_file_says_everything_that_is_wrong_with_it_at_once(tmp_path):
         assert sum(words in line for line in lines) == 1, lines
 
 
+def test_a_wrong_key_at_the_top_hides_nothing_that_is_wrong_below(tmp_path):
+    (tmp_path / "net.toml").write_text("doors = 1\n" + TWO_SITES.replace("loss_db = 1.0", "loss_db = -1"))
+    with pytest.raises(TopologyError) as refused:
+        load(tmp_path / "net.toml")
+    lines = str(refused.value).splitlines()
+    assert len(lines) == 2 and "key doors" in lines[0] and "key loss_db" in lines[1]
+
+
+def test_every_name_that_refers_to_nothing_is_said_at_once(tmp_path):
+    text = TWO_SITES.replace('bob = "b"', 'bob = "z"').replace('slave = "sae-b"', 'slave = "nobody"')
+    (tmp_path / "net.toml").write_text(text.replace('saes = ["sae-a"]', 'saes = ["sae-a", "sae-a", "kme-b"]'))
+    with pytest.raises(TopologyError) as refused:
+        load(tmp_path / "net.toml")
+    said = str(refused.value)
+    for words in ("'sae-a' more than once", "'kme-b' needs the name", "got 'z'", "got 'nobody'"):
+        assert said.count(words) == 1, said
+
+
 def test_the_command_says_everything_that_is_wrong_at_once_and_ends_with_status_2(tmp_path):
     (tmp_path / "net.toml").write_text(TWO_SITES + "\n[kme]\nreserve_bits = -1\n")
     wrong = {"QKD_KME_LOW_WATERMARK": "2", "QKD_WORKERS": "many", "QKD_LOG_LEVL": "INFO"}
@@ -171,6 +189,13 @@ def test_the_command_shows_what_holds_and_where_it_is_from(tmp_path):
         "links[a-b].physics.loss_db = 1.0  # net.toml",
         'links[a-b].alice = "a"  # net.toml',
         'sites[a].saes = ["sae-a"]  # net.toml',
+    ):
+        assert line in shown
+    for line in (
+        'links[a-b].physics.eve = "none"  # net.toml',  # the default, said all the same
+        "connections[1].key_size_bits = 256  # net.toml",
+        "connections[1].max_sae_ids = 0  # default",
+        'doors = ["quick", "life-cycle", "entropy"]  # default',
     ):
         assert line in shown
     as_json = json.loads(qkd_lab(tmp_path, "config", "show", "net.toml", "--json", **variables).stdout)

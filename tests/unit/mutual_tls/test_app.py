@@ -114,6 +114,45 @@ def test_a_chunked_body_is_taken_whole_or_not_at_all(size, status):
     assert status != 200 or answer.data == b"x" * size
 
 
+class _CutShort(io.RawIOBase):
+    """A body of which a part arrives, and then what a server raises."""
+
+    def __init__(self, error: Exception) -> None:
+        self._parts = [b"{}", error]
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        part = self._parts.pop(0) if len(self._parts) > 1 else self._parts[0]
+        if isinstance(part, Exception):
+            raise part
+        buffer[: len(part)] = part
+        return len(part)
+
+
+@pytest.mark.parametrize(
+    ("length", "error"),
+    [
+        ({"CONTENT_LENGTH": "100"}, ConnectionResetError()),
+        ({"HTTP_TRANSFER_ENCODING": "chunked"}, ConnectionResetError()),
+        ({"HTTP_TRANSFER_ENCODING": "chunked"}, ValueError("no chunk begins like this")),
+    ],
+)
+def test_a_body_that_does_not_arrive_whole_is_a_400_in_json(length, error):
+    app = listener_app("small", lambda caller: True)
+
+    @app.post("/v1/echo")
+    def echo():
+        from flask import request
+
+        return request.get_data()
+
+    environ = {CALLER: OPERATOR, "wsgi.input": io.BufferedReader(_CutShort(error)), "wsgi.input_terminated": True}
+    answer = app.test_client().open("/v1/echo", method="POST", environ_overrides=environ | length)
+    assert answer.status_code == 400 and answer.json["message"].startswith("the request can't be read")
+
+
 @pytest.mark.parametrize("body", [b"", b"[]", b"null", b"[" * 100_000, b'{"a":', b"\xff{}"])
 def test_a_body_that_is_no_json_object_is_a_400(body):
     app = listener_app("json", lambda caller: True)

@@ -241,6 +241,16 @@ def test_what_is_no_http_request_is_refused_with_a_json_body(pki, server, sent, 
     assert json.loads(body)["message"].startswith("the request can't be read")
 
 
+@pytest.mark.parametrize(
+    "body", [b"Transfer-Encoding: chunked\r\n\r\nno chunk\r\n", b"Content-Length: 100\r\n\r\nhalf of it"]
+)
+def test_a_body_that_does_not_arrive_whole_is_refused_with_a_json_body(pki, server, body):
+    with silent_after_tls(pki, server["peer"]) as connection:
+        connection.sendall(b"PUT /v1/nothing HTTP/1.1\r\nHost: kme\r\n" + body)
+        head, _, body = connection.recv(10000).partition(b"\r\n\r\n")
+    assert head.split()[1] in (b"400", b"404") and b"application/json" in head and json.loads(body)["message"]
+
+
 def test_a_rejected_handshake_is_logged_with_its_cause(pki, server):
     with pytest.raises(Unreachable):
         peer(pki, server["peer"], "operator").request("GET", "/v1/whoami")
