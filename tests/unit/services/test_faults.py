@@ -40,7 +40,7 @@ SERVER = """
         def status(self, caller, slave):
             return PoolStatus(Connection("kme-a", "kme-b", caller, slave), 7)
 
-        def enc_keys(self, caller, slave, request):
+        def enc_keys(self, caller, slave, request, is_there):
             with delivered.open("a") as file:
                 file.write(f"{caller} {request.number}\\n")
             return [Key(UUID(int=number), bytes(16)) for number in range(request.number)]
