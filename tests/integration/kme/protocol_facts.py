@@ -7,7 +7,7 @@ what left a store, and copies are counted one by one.
 from __future__ import annotations
 
 import base64
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -33,6 +33,7 @@ class Facts:
         self._fetched: set[tuple[UUID, str]] = set()
         self._excused: set[UUID] = set()  # keys of connections that were removed
         self._removed: set[UUID] = set()
+        self._once_removed: set[UUID] = set()
         self._asking: list[tuple[str, ...]] = []
         self._batches: dict[str, dict[str, Any]] = {}
         self._sent_at: dict[UUID, float] = {}
@@ -84,6 +85,7 @@ class Facts:
 
     def removed(self, connection_id: UUID) -> None:
         self._removed.add(connection_id)
+        self._once_removed.add(connection_id)
 
     def master_answered(self, master: str, number: int, keys: Sequence[dict[str, str]]) -> None:
         assert len(keys) == number
@@ -110,6 +112,9 @@ class Facts:
     def known_to_masters(self) -> list[tuple[UUID, str]]:
         return list(self._masters.items())
 
+    def counts(self) -> Counter[str]:
+        return Counter({"given": len(self._masters), "fetched": len(self._fetched), "batches": len(self._batches)})
+
     def may_fetch(self, key_id: UUID, sae_id: str) -> bool:
         return sae_id in self._recipients[key_id] and (key_id, sae_id) not in self._fetched
 
@@ -119,6 +124,14 @@ class Facts:
         for key_id, sae_id, _ in self.waiting():
             there = copies[f"kme-{SITES[sae_id]}"]
             assert (key_id, sae_id) in there, f"invariant 4: {sae_id} can't fetch a key that its master was given"
+
+    def check_orphans(self, sites: dict[str, Any], now_s: float) -> None:
+        """When nothing is under way any more, recipients' copies are of keys that a master has, or can have."""
+        there = set().union(*(self._stored(site.entity) for site in sites.values()))
+        for key_id, sae_id in there:
+            is_young = now_s < self._sent_at[key_id] + next(iter(sites.values())).entity.settings.pool_ttl_s
+            if sae_id and is_young and self._connections[key_id] not in self._once_removed:
+                assert key_id in self._masters or (key_id, "") in there, "a copy is left of a key that no master can get"
 
     def _stored(self, entity: Any) -> set[tuple[UUID, str]]:
         """Looks at every copy that a store holds, and counts them against the account: (key, recipient or '')."""

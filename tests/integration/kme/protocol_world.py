@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json as json_text
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -90,6 +91,7 @@ class World:
         self.hand_overs: list[tuple[str, UUID]] = []  # what each QKDE still offers to its KME
         self.owners: dict[UUID, str] = {}
         self.facts = Facts()
+        self.seen: Counter[str] = Counter()  # what took place: kinds of faults, and scripts that changed something
         self._plan: dict[int, Fault] = {}
         self._call = 0
         self._depth = 0
@@ -174,6 +176,26 @@ class World:
         if self.sent:
             self._deliver(self.sent[-1 - number % len(self.sent)])
 
+    def forge(self, number: int, what: str) -> None:
+        """An owner that has forgotten what it cut (a restored store) lays another batch over it, or with its key ids."""
+        batches = [one for one in self.sent if one.path == "/v1/batches"]
+        if not batches:
+            return
+        message = batches[-1 - number % len(batches)]
+        receiver, batch = self.sites[message.receiver].entity, dict(message.body)
+        if receiver.keystore.entitlement_of(UUID(batch["key_ids"][0])) is None:
+            return  # nothing was cut there for it, so that it would be a good one
+        batch["batch_id"] = str(UUID(int=self._draw.getrandbits(128), version=4))
+        if what == "overlap":
+            batch["key_ids"] = [str(UUID(int=self._draw.getrandbits(128), version=4)) for _ in batch["key_ids"]]
+        else:
+            batch["offset_bits"] = BLOCK_BITS - batch["key_size_bits"] * len(batch["key_ids"])
+        try:
+            self._deliver(replace(message, body=batch))
+        except Refused:
+            return
+        raise AssertionError(f"a batch with {what} was committed")
+
     def wait(self, seconds: int) -> None:
         """A running site looks at its clock all the time, so that neither of its clocks falls behind."""
         for begun in range(0, seconds, 10):
@@ -218,6 +240,8 @@ class World:
             requests = site.entity.request_records
             assert not site.entity.block_records.unsettled("a-b")
             assert not requests.unsettled("a-b", "recorded") and not requests.unsettled("a-b", "voiding")
+        self.check()
+        self.facts.check_orphans(self.sites, self.now_s)
         for waiting in self.facts.waiting():
             self._fetch(*waiting)
         assert not self.facts.waiting()
@@ -281,6 +305,7 @@ class World:
 
         def noted(script: str, keys: list[str], args: list[Any]) -> Any:
             found = run(script, keys, args)
+            self.seen[f"{script} {found.decode()}" if isinstance(found, bytes) else script] += 1
             self.facts.saw(entity, script, keys, args, found, self.now_s)
             return found
 
@@ -302,6 +327,7 @@ class World:
         self._call += 1
         fault = self._plan.pop(self._call, None)
         kind = fault.kind if fault else ""
+        self.seen[kind] += 1
         if fault and kind == "meanwhile":
             self.run(fault.meanwhile)
         if kind == "crash before":

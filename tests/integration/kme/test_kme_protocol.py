@@ -6,39 +6,38 @@ operations and faults that breaks one of the design's invariants 1-5 and 7.
 
 from __future__ import annotations
 
+from collections import Counter
+
 import psycopg2
 import pytest
 import redis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from protocol_world import KINDS, KMES, PATHS, Fault, World
 
-small = st.integers(0, 9)
-kmes = st.sampled_from(KMES)
-paths = st.integers(0, len(PATHS) - 1)
-ticks = st.tuples(st.just("tick"), kmes)
-requests = st.tuples(
-    st.just("enc_keys"), paths, st.integers(1, 3), st.sampled_from([256, 256, 128]), st.integers(0, 2)
-)
-late = st.tuples(st.just("late"), small)
-operations = st.one_of(
-    ticks,
-    ticks,
-    requests,
-    requests,
-    late,
-    late,
-    st.tuples(st.just("dec_keys"), small),
-    st.tuples(st.just("hand_over"), kmes),
-    st.tuples(st.just("wait"), st.sampled_from([1, 35, 70, 200, 700])),
-    st.tuples(st.just("restart"), kmes),
-    st.tuples(st.just("steal"), small, small),
-    st.tuples(st.just("offer_again"), kmes, small),
-    st.tuples(st.sampled_from(["remove", "register"]), paths),
-)
-faults = st.builds(Fault, st.integers(1, 40), st.sampled_from(KINDS), operations)
-steps = st.tuples(operations, st.lists(faults, max_size=3).map(tuple))
+REQUEST_CALLS = 12
+NUMBERS = range(6)
+REQUESTS = [("enc_keys", path, *asked) for path in range(len(PATHS)) for asked in ((1, 256, 0), (2, 128, 0), (2, 256, 2))]
+# Weighted by how often each is here: flat, so that every one has its chance in a short search.
+OPERATIONS = [
+    *[("tick", kme_id) for kme_id in KMES] * 5,
+    *REQUESTS * 2,
+    *[("late", number) for number in NUMBERS] * 2,
+    *[("dec_keys", number) for number in NUMBERS],
+    *[("hand_over", kme_id) for kme_id in KMES],
+    *[("wait", seconds) for seconds in (1, 35, 70, 350, 700)],
+    *[("restart", kme_id) for kme_id in KMES],
+    *[("steal", number, thief) for number in (0, 1) for thief in range(5)],
+    *[("forge", number, what) for number in (0, 3) for what in ("overlap", "known key")],
+    *[("offer_again", kme_id, 0) for kme_id in KMES],
+    *[(change, path) for change in ("remove", "register", "register") for path in range(len(PATHS))],
+]
+operations = st.sampled_from(OPERATIONS)
+# A request makes about ten calls, a step of the scheduler up to a hundred.
+calls = st.sampled_from([*range(1, 13), *range(1, 13), *range(13, 50)])
+faults = st.builds(Fault, calls, st.sampled_from(KINDS), operations)
+steps = st.tuples(operations, st.lists(faults, min_size=1, max_size=3).map(tuple))
 
 
 @pytest.fixture
@@ -62,29 +61,56 @@ def _alter(dsn: str, change: str) -> None:
     connection.close()
 
 
-# What every history begins with: a block of each KME at both, and pools that are being filled.
-BEGINNING = [("tick", kme_id) for kme_id in KMES] + [("hand_over", kme_id) for kme_id in KMES]
-
-
-@settings(
-    max_examples=60,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-    print_blob=False,
-)
-@given(history=st.lists(steps, min_size=4, max_size=24))
-def test_no_history_of_faults_breaks_an_invariant(quick_stores, empty_stores, make_site, history):
-    empty_stores()
+def started(make_site) -> World:
+    """With a block of each KME at both, and full pools."""
     world = World(make_site)
-    try:
-        for operation in BEGINNING:
-            world.run(operation)
-        for operation, its_faults in history:
-            world.run(operation, its_faults)
+    for operation in ("tick", "hand_over", "tick"):
+        for kme_id in KMES:
+            world.run((operation, kme_id))
+    return world
+
+
+def test_no_history_of_faults_breaks_an_invariant(quick_stores, empty_stores, make_site):
+    seen: Counter[str] = Counter()
+
+    @settings(
+        max_examples=30,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate, Phase.shrink],
+    )
+    @given(history=st.lists(steps, min_size=10, max_size=20))
+    def explore(history):
+        empty_stores()
+        world = started(make_site)
+        try:
+            for operation, its_faults in history:
+                world.run(operation, its_faults)
+                world.check()
+            world.heal()
             world.check()
-        world.heal()
-        world.check()
-    finally:
-        world.end()
+        finally:
+            world.end()
+            seen.update(world.seen + world.facts.counts())
+
+    explore()
+    print(seen)
+
+
+@pytest.mark.parametrize("path", range(len(PATHS)))
+def test_every_call_of_a_request_may_be_cut_off_in_every_way(quick_stores, make_site, path):
+    """One after the other in the same network, which has to recover from each to serve the next."""
+    world = started(make_site)
+    for kind in KINDS[:-1]:
+        for call in range(1, REQUEST_CALLS + 1):
+            named_count, size_bits = (len(PATHS[path][2]), 256) if call % 2 else (0, 128)
+            world.run(("enc_keys", path, 2, size_bits, named_count), (Fault(call, kind),))
+            world.check()
+            if call % 4 == 0:
+                world.heal()
+    world.heal()
+    world.check()
+    print(world.seen + world.facts.counts())
+    world.end()
