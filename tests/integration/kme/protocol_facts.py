@@ -131,7 +131,8 @@ class Facts:
         for key_id, sae_id in there:
             is_young = now_s < self._sent_at[key_id] + next(iter(sites.values())).entity.settings.pool_ttl_s
             if sae_id and is_young and self._connections[key_id] not in self._once_removed:
-                assert key_id in self._masters or (key_id, "") in there, "a copy is left of a key that no master can get"
+                can_be_had = key_id in self._masters or (key_id, "") in there
+                assert can_be_had, "a copy is left of a key that no master can get"
 
     def _stored(self, entity: Any) -> set[tuple[UUID, str]]:
         """Looks at every copy that a store holds, and counts them against the account: (key, recipient or '')."""

@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import json as json_text
 import random
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
-from kme.errors import KmeError, Unavailable
+from kme.errors import KmeError
 from kme.model import Connection
 from mutual_tls.app import CALLER
 from mutual_tls.client import PeerError, Refused, Reply, Unreachable
 from mutual_tls.identity import Identity
 
-from kme_steps import SITES, Crash
+from kme_steps import SITES
 from protocol_facts import Facts
+from protocol_faults import Fault, KmeCrash, Message, Operation, Strikes
+from protocol_wire import BLOCK_BITS, Qkde, Wire
 
 KMES = ("kme-a", "kme-b")
 POOL_TTL_S, FETCH_TTL_S = 600, 300
@@ -33,38 +33,8 @@ SETTINGS = {
     "pool_ttl_s": POOL_TTL_S,
     "fetch_ttl_s": FETCH_TTL_S,
 }
-BLOCK_BITS = 256 + 40 * 256
 # Master, slave, and who may be named beside it: between the sites, back, and at one site.
 PATHS = (("sae-a", "other", ("third-a", "third-b", "sae-a")), ("sae-b", "sae-a", ()), ("sae-a", "third-a", ("sae-b",)))
-# What may happen at a call. `fail`: the store or the other KME does not answer; `after`: it has done what it was asked.
-# `meanwhile`: something else takes place before the call. `twice`: a message arrives twice.
-KINDS = ("crash before", "crash after", "fail before", "fail after", "twice", "meanwhile")
-
-Operation = tuple[Any, ...]
-
-
-class Fault(NamedTuple):
-    call: int  # counted from 1
-    kind: str
-    meanwhile: Operation = ("nothing",)
-
-
-class KmeCrash(Crash):
-    """All processes of a KME are gone; what its stores hold remains."""
-
-    def __init__(self, kme_id: str) -> None:
-        super().__init__(kme_id)
-        self.kme_id = kme_id
-
-
-@dataclass(frozen=True)
-class Message:
-    sender: str
-    receiver: str
-    method: str
-    path: str
-    params: Any
-    body: Any
 
 
 def connections() -> list[Connection]:
@@ -84,16 +54,14 @@ def connections() -> list[Connection]:
 class World:
     def __init__(self, make_site: Callable[..., Any], seed: int = 0) -> None:
         self._make_site = make_site
-        self._draw = random.Random(seed)
+        self.draw = random.Random(seed)
         self.now_s = 1_000_000.0
         self.sites: dict[str, Any] = {}
         self.sent: list[Message] = []
         self.hand_overs: list[tuple[str, UUID]] = []  # what each QKDE still offers to its KME
         self.owners: dict[UUID, str] = {}
         self.facts = Facts()
-        self.seen: Counter[str] = Counter()  # what took place: kinds of faults, and scripts that changed something
-        self._plan: dict[int, Fault] = {}
-        self._call = 0
+        self.strikes = Strikes(self.run)
         self._depth = 0
         self._ticking: set[str] = set()
         self._replaced: list[Any] = []
@@ -109,7 +77,7 @@ class World:
     def run(self, operation: Operation, faults: tuple[Fault, ...] = ()) -> None:
         """One operation, whatever becomes of it. A KME that crashes starts again, with empty memory."""
         if self._depth == 0:
-            self._plan, self._call = {fault.call: fault for fault in faults}, 0
+            self.strikes.plan(faults)
         self._depth += 1
         try:
             getattr(self, operation[0])(*operation[1:])
@@ -120,7 +88,7 @@ class World:
         finally:
             self._depth -= 1
         if self._depth == 0:
-            self._plan = {}
+            self.strikes.plan(())
             while self._replaced:
                 self._replaced.pop().entity.close()
 
@@ -174,10 +142,10 @@ class World:
     def late(self, number: int) -> None:
         """A message that was sent before, and may have arrived then or not, arrives now; nobody hears the answer."""
         if self.sent:
-            self._deliver(self.sent[-1 - number % len(self.sent)])
+            self.deliver(self.sent[-1 - number % len(self.sent)])
 
     def forge(self, number: int, what: str) -> None:
-        """An owner that has forgotten what it cut (a restored store) lays another batch over it, or with its key ids."""
+        """An owner that has forgotten what it cut (a restored store) lays a batch over it, or with its key ids."""
         batches = [one for one in self.sent if one.path == "/v1/batches"]
         if not batches:
             return
@@ -185,13 +153,13 @@ class World:
         receiver, batch = self.sites[message.receiver].entity, dict(message.body)
         if receiver.keystore.entitlement_of(UUID(batch["key_ids"][0])) is None:
             return  # nothing was cut there for it, so that it would be a good one
-        batch["batch_id"] = str(UUID(int=self._draw.getrandbits(128), version=4))
+        batch["batch_id"] = str(UUID(int=self.draw.getrandbits(128), version=4))
         if what == "overlap":
-            batch["key_ids"] = [str(UUID(int=self._draw.getrandbits(128), version=4)) for _ in batch["key_ids"]]
+            batch["key_ids"] = [str(UUID(int=self.draw.getrandbits(128), version=4)) for _ in batch["key_ids"]]
         else:
             batch["offset_bits"] = BLOCK_BITS - batch["key_size_bits"] * len(batch["key_ids"])
         try:
-            self._deliver(replace(message, body=batch))
+            self.deliver(replace(message, body=batch))
         except Refused:
             return
         raise AssertionError(f"a batch with {what} was committed")
@@ -201,7 +169,7 @@ class World:
         for begun in range(0, seconds, 10):
             self.now_s += min(10, seconds - begun)
             for site in self.sites.values():
-                site.entity.keystore.run_alone("read_clock", [], [site.entity.keystore.now()])
+                site.entity.keystore.clocks_ms()
 
     def restart(self, kme_id: str) -> None:
         old = self.sites[kme_id]
@@ -227,7 +195,7 @@ class World:
         }
         self.sites[one.source_kme_id].operator.post("/register_connection", json=body)
 
-    # What they are made of
+    # What happens between operations
 
     def heal(self) -> None:
         """No more faults: everything that is open comes to its end by itself."""
@@ -272,14 +240,19 @@ class World:
         assert answer.status_code in (204, 503), answer.get_json()
         return answer.status_code == 204
 
-    def _deliver(self, message: Message) -> Reply:
+    def deliver(self, message: Message) -> Reply:
         try:
-            response = self.sites[message.receiver].apps["kme"].test_client().open(
-                message.path,
-                method=message.method,
-                query_string=message.params,
-                data=None if message.body is None else json_text.dumps(message.body),
-                environ_overrides={CALLER: Identity("kme", message.sender)},
+            response = (
+                self.sites[message.receiver]
+                .apps["kme"]
+                .test_client()
+                .open(
+                    message.path,
+                    method=message.method,
+                    query_string=message.params,
+                    data=None if message.body is None else json_text.dumps(message.body),
+                    environ_overrides={CALLER: Identity("kme", message.sender)},
+                )
             )
         except KmeCrash as crash:
             assert crash.kme_id == message.receiver
@@ -296,81 +269,6 @@ class World:
             kme_id, peers={other: Wire(self, kme_id, other)}, settings=SETTINGS, clock=lambda: self.now_s
         )
         entity = site.entity
-        self._watch_stores(kme_id, entity)
+        self.strikes.watch(kme_id, entity, lambda *call: self.facts.saw(*call, self.now_s))
         site.scheduler = entity.scheduler(Qkde(self, kme_id), clock=lambda: self.now_s, start_round=lambda run: run())
         self.sites[kme_id] = site
-
-    def _watch_stores(self, kme_id: str, entity: Any) -> None:
-        run, transaction = entity.keystore.run, entity.database.transaction
-
-        def noted(script: str, keys: list[str], args: list[Any]) -> Any:
-            found = run(script, keys, args)
-            self.seen[f"{script} {found.decode()}" if isinstance(found, bytes) else script] += 1
-            self.facts.saw(entity, script, keys, args, found, self.now_s)
-            return found
-
-        def watched_run(script: str, keys: list[str], args: list[Any]) -> Any:
-            with self.at_call(kme_id, Unavailable):
-                return noted(script, keys, args)
-
-        @contextmanager
-        def watched_transaction() -> Iterator[Any]:
-            with self.at_call(kme_id, Unavailable), transaction() as sql:
-                yield sql
-
-        entity.keystore.run, entity.keystore.run_alone = watched_run, run
-        entity.database.transaction = watched_transaction
-
-    @contextmanager
-    def at_call(self, kme_id: str, failure: type[Exception]) -> Iterator[Fault | None]:
-        """What is done inside is a call of this KME, with what the plan has for it."""
-        self._call += 1
-        fault = self._plan.pop(self._call, None)
-        kind = fault.kind if fault else ""
-        self.seen[kind] += 1
-        if fault and kind == "meanwhile":
-            self.run(fault.meanwhile)
-        if kind == "crash before":
-            raise KmeCrash(kme_id)
-        if kind == "fail before":
-            raise failure("no answer")
-        yield fault
-        if kind == "crash after":
-            raise KmeCrash(kme_id)
-        if kind == "fail after":
-            raise failure("the answer is lost")
-
-
-@dataclass
-class Wire:
-    """From one KME to the other; stands in for `mutual_tls.client.Peer`."""
-
-    world: World
-    sender: str
-    receiver: str
-
-    def request(self, method: str, path: str, *, params=None, json=None, octets=None, timeout_s=None) -> Reply:
-        message = Message(self.sender, self.receiver, method, path, params, json)
-        if method != "GET":
-            self.world.sent.append(message)  # also where it does not arrive now: it may be on its way
-            self.world.facts.sent(message, self.world.now_s)
-        with self.world.at_call(self.sender, Unreachable) as fault:
-            if fault and fault.kind == "twice":
-                self.world.run(("_deliver", message))
-            return self.world._deliver(message)
-
-
-@dataclass
-class Qkde:
-    """A site's QKDE: a round makes the same random block at both ends, which each end hands over later."""
-
-    world: World
-    kme_id: str
-
-    def request(self, method: str, path: str, *, json: Any, timeout_s: float) -> Reply:
-        world, block_id = self.world, UUID(json["block_id"])
-        world.facts.blocks[block_id] = world._draw.randbytes(BLOCK_BITS // 8)
-        world.owners[block_id] = self.kme_id
-        world.hand_overs += [(kme_id, block_id) for kme_id in KMES]
-        report = {"block_id": str(block_id), "link": "a-b", "owner": self.kme_id, "outcome": "key"}
-        return Reply(200, json_text.dumps(report | {"secret_bits": BLOCK_BITS}).encode())
