@@ -184,15 +184,29 @@ def databases(postgres_dsn: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def make_site(databases: dict[str, str], redis_url: str) -> Iterator[Callable[..., Site]]:
-    entities, sites = [], []
-    urls = {"kme-a": f"{redis_url}?db=1", "kme-b": f"{redis_url}?db=2"}
+def redis_urls(redis_url: str) -> dict[str, str]:
+    return {"kme-a": f"{redis_url}?db=1", "kme-b": f"{redis_url}?db=2"}
+
+
+@pytest.fixture
+def empty_stores(databases: dict[str, str], redis_urls: dict[str, str]) -> Callable[[], None]:
+    def empty() -> None:
+        for url in redis_urls.values():
+            with redis.Redis.from_url(url) as client:
+                client.flushdb()
+        for dsn in databases.values():
+            _empty(dsn)
+
+    return empty
+
+
+@pytest.fixture
+def make_site(
+    databases: dict[str, str], redis_urls: dict[str, str], empty_stores: Callable[[], None]
+) -> Iterator[Callable[..., Site]]:
+    entities, sites, urls = [], [], redis_urls
     keks = {kme_id: secrets.token_bytes(32) for kme_id in urls}
-    for url in urls.values():
-        with redis.Redis.from_url(url) as client:
-            client.flushdb()
-    for dsn in databases.values():
-        _empty(dsn)
+    empty_stores()
 
     def make(kme_id: str, **options: Any) -> Site:
         """A KME's processes; made again, they are the same KME after a restart."""
