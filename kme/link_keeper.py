@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 # The owner gives an unconfirmed block up after `unconfirmed_after_s` and says so. The other end waits this many times
 # as long, so that it acts alone only where the owner never will.
 _PEER_PATIENCE = 3
+# Both QKDEs hand a block over as soon as it is made; it takes two KMEs a moment to confirm it.
+_COMES_WITHIN_S = 5.0
 
 
 class LinkKeeper:
@@ -53,7 +55,7 @@ class LinkKeeper:
         self._watermarks = Watermarks(settings.low_watermark)
         self._rates = FillRates()
         self._refused: dict[UUID, BackOff] = {}
-        self._own_ages, self._peer_ages, self._request_ages = Ages(), Ages(), Ages()
+        self._own_ages, self._peer_ages, self._request_ages, self._coming_ages = Ages(), Ages(), Ages(), Ages()
         self._said: dict[str, str] = {}
 
     def step(self) -> None:
@@ -157,7 +159,7 @@ class LinkKeeper:
             return 0
         # The rest of a block that is too short for a key of some connection is no supply for that one.
         largest_bits = max(one.key_size_bits for one in connections)
-        coming = self._blocks("arriving") + self._blocks("received")
+        coming = self._coming()
         confirmed = [one for one in self._blocks("confirmed") if one.uncut_bits >= largest_bits]
         uncut_bits = [one.uncut_bits for one in confirmed]
         wanted = whole_requests(connections) + self._requests.wanted(self.link.name)
@@ -165,6 +167,13 @@ class LinkKeeper:
         if is_short(uncut_bits + [one.length_bits for one in coming], needed_bits, self._settings.reserve_bits, wanted):
             self._rounds.order()
         return sum(uncut_bits)
+
+    def _coming(self) -> list[Block]:
+        """Blocks that will be confirmed any moment. One of which a QKDE died with its half never is: until it is given
+        up, the pools must not wait for it."""
+        blocks = self._blocks("arriving") + self._blocks("received")
+        ages_s = self._coming_ages.at(self._clock(), [one.block_id for one in blocks])
+        return [one for one in blocks if ages_s[one.block_id] < _COMES_WITHIN_S]
 
     def _blocks(self, state: str) -> list[Block]:
         return self._records.blocks_of(self._settings.kme_id, self.link.name, state)

@@ -81,6 +81,20 @@ def test_only_one_round_at_a_time_is_ordered_for_a_link(network):
     assert len(network.qkde.orders) == 1 and not waiting  # one block is enough for this pool
 
 
+def test_pools_do_not_wait_for_a_block_of_which_the_other_qkde_died_with_its_half(network, monkeypatch):
+    sites = network.qkde.sites
+    monkeypatch.setattr(network.qkde, "sites", [network.a])
+    network.a.scheduler.step()
+    network.a.scheduler.step()
+    assert network.qkde.orders == ["kme-a"], "a block that has just come is waited for"
+    monkeypatch.setattr(network.qkde, "sites", sites)
+    network.a.clock[0] += 5.0
+    network.a.scheduler.step()
+    assert network.qkde.orders == ["kme-a"] * 2
+    network.step_until(lambda: full(network))
+    network.assert_account_adds_up()
+
+
 def test_pools_of_one_link_are_filled_alike_when_bits_are_scarce(network):
     for site, sae in ((network.a, "sae-c"), (network.b, "sae-d")):
         site.operator.post("/v1/saes", json={"sae_id": sae})
