@@ -88,11 +88,13 @@ def test_only_the_quantum_link_has_qiskit(lab, service):
         assert out.strip() == expected
 
 
-def test_the_message_exchange_runs_in_the_network(lab):
+def test_the_message_exchange_runs_in_the_network_and_starts_nothing_anew(lab):
     lab.wait_for_keys(10)
+    before = {service: lab.compose.get_container(service).ID for service in ("kme-a", "kme-b", "qkde-b", "sae-b")}
     done = subprocess.run(
         ["docker", "compose", "run", "--rm", "-T", "demo"], cwd=lab.folder, capture_output=True, text=True
     )
     lab.tell_published_ports()
     assert done.returncode == 0, done.stdout + done.stderr
     assert "sae-b" in done.stdout
+    assert {service: lab.compose.get_container(service).ID for service in before} == before
