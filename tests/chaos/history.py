@@ -90,7 +90,7 @@ def violations(operations: Iterable[Operation]) -> list[str]:
             if not theirs and key_id not in asked_in_vain:
                 found.append(f"key {key_id} was given to its master and is lost to its slave")
     # 256 bits that come twice are not chance.
-    used = Counter(bits for (role, _), all_bits in taken.items() if role == "master" for bits in all_bits)
+    used = Counter(bits for (role, _), all_bits in taken.items() if role == "master" for bits in set(all_bits))
     found += [f"bits of {count} keys are the same" for count in used.values() if count > 1]
     return found
 
