@@ -104,4 +104,4 @@ def _print(physics: dict[str, Any], source: Source = SINGLE_PHOTONS) -> None:
     if speed:
         measured += f", {speed:,.0f} pulses/s by Aer alone"
     settings = ", ".join(f"{name} {value}" for name, value in physics.items() if name not in COUNTERS)
-    click.echo(f"{physics['link']}: {settings}; source: {agreed}; {measured}")
+    click.echo(f"{physics['link']}: {settings}; {agreed}; {measured}")

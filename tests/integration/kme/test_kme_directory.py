@@ -16,7 +16,7 @@ from kme.errors import Unavailable
 from kme.model import KeyFolder
 from mutual_tls.client import Refused
 
-from kme_steps import Crash, blocks, pool_ids
+from kme_steps import Crash, blocks, crash_in, pool_ids
 
 SIZE = 20_000
 
@@ -229,34 +229,18 @@ CRASH_POINTS = 10  # a file with two blocks: begun; recorded, stored, received, 
 def test_a_crash_anywhere_in_reading_a_file_loses_and_repeats_nothing(network, bring, restarted, crash_at, after):
     bring("crash.cor", secrets.token_bytes(SIZE))
     entity = network.a.entity
-    count = 0
-
-    def counted(call):
-        def wrapper(*arguments, **options):
-            nonlocal count
-            count += 1
-            if count == crash_at and not after:
-                raise Crash
-            result = call(*arguments, **options)
-            if count == crash_at:
-                raise Crash
-            return result
-
-        return wrapper
-
-    for owner, names in (
+    steps = (
         (entity.key_files, ("begin", "advance", "finish")),
         (entity.block_records, ("add_block", "set_received")),
         (entity.keystore, ("store_block",)),
-    ):
-        for name in names:
-            setattr(owner, name, counted(getattr(owner, name)))
+    )
+    count = crash_in(steps, crash_at, after)
     crashed = False
     try:
         look(network, 2)
     except Crash:
         crashed = True
-    assert crashed == (crash_at <= CRASH_POINTS), count
+    assert crashed == (crash_at <= CRASH_POINTS), count()
     restarted("kme-a")
     look(network, 10)
     assert received_bits(network.a) == received_bits(network.b) == 8 * SIZE

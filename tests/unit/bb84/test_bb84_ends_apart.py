@@ -8,7 +8,10 @@ from qkde.bb84.messages import AnnounceDetections, AnnounceMatches
 
 from separate_ends import WatchedLink, found_in, memory_of, run_apart
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/PID/mem")
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"),
+    reason="searches the memory of other processes, which it reaches by Linux' /proc",
+)
 
 
 @pytest.fixture(autouse=True)
