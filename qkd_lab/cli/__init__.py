@@ -16,11 +16,14 @@ from qkd_lab.cli.fault import fault
 from qkd_lab.cli.link import link
 from qkd_lab.cli.network import down, status, up
 from qkd_lab.cli.pki import pki
+from qkd_lab.cli.plot import plot
 from qkd_lab.cli.rate import rate
 from qkd_lab.cli.register import register
 from qkd_lab.cli.sae import sae
+from qkd_lab.cli.sweep import sweep
 from qkd_lab.cli.verify_block import verify_block
 from qkd_lab.configuration import ConfigurationError
+from qkd_lab.experiments.errors import ExperimentError
 from qkd_lab.lab_folder import LabError
 from qkd_lab.pki.authority import PkiError
 from qkd_lab.topology import TopologyError
@@ -37,6 +40,7 @@ def cli() -> None:
 
 for command in (
     up, down, status, demo, register, sae, connection, link, fault, pki, config, doctor, bb84, rate, verify_block,
+    sweep, plot,
 ):
     cli.add_command(command)
 
@@ -55,7 +59,7 @@ def main() -> None:
         for line in str(error).splitlines():
             print(f"qkd-lab: {' '.join(line.split())}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ConfigurationError) else 1)
-    except (LabError, PkiError) as error:
+    except (LabError, PkiError, ExperimentError) as error:
         print(f"qkd-lab: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(1)
     except BrokenPipeError:

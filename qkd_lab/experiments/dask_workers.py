@@ -1,0 +1,56 @@
+"""Tasks on a Dask cluster. Its workers need this package in the same version, and one thread each to be quick."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from qkd_lab.experiments.computed import compute
+from qkd_lab.experiments.errors import ExperimentError
+from qkd_lab.experiments.origin import origin
+from qkd_lab.experiments.tasks import Task
+
+CONNECT_TIMEOUT_S = 5
+
+
+def run(tasks: Sequence[Task], address: str) -> Iterator[tuple[Task, dict[str, Any], float, dict[str, Any]]]:
+    """As `local_workers.run`. The scheduler gives the tasks of a worker that died to another. Raises ExperimentError."""
+    try:
+        from distributed import Client, as_completed
+    except ImportError:
+        raise ExperimentError("--dask needs the package distributed: pip install -e '.[research]'") from None
+    try:
+        client = Client(address, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise ExperimentError(
+            f"--dask {address}: no Dask scheduler answers there ({' '.join(str(error).split())}), expected an address "
+            "such as tcp://127.0.0.1:8786"
+        ) from None
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=CONNECT_TIMEOUT_S)
+        except TimeoutError:
+            raise ExperimentError(f"--dask {address}: the scheduler has no workers, expected one at least") from None
+        # Results are made here alone; pure=False, since a task that was lost must be computed, not looked up.
+        futures = {client.submit(_compute, task, pure=False): task for task in tasks}
+        for future in as_completed(futures):
+            yield futures[future], *_result_of(future, address)
+
+
+def _compute(task: Task) -> tuple[dict[str, Any], float, dict[str, Any]]:
+    return *compute(task), origin()
+
+
+def _result_of(future: Any, address: str) -> tuple[dict[str, Any], float, dict[str, Any]]:
+    from distributed import CancelledError, KilledWorker
+
+    try:
+        result, elapsed_s, made_by = future.result()
+    except KilledWorker as error:
+        raise ExperimentError(f"--dask {address}: a task ended several workers: {error}") from None
+    except (CancelledError, OSError) as error:
+        raise ExperimentError(f"--dask {address}: the scheduler has gone ({type(error).__name__})") from None
+    here = origin()["version"]
+    if made_by["version"] != here:
+        raise ExperimentError(f"--dask {address}: key version of a worker: expected {here}, got {made_by['version']}")
+    return result, elapsed_s, made_by
