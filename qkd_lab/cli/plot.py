@@ -10,7 +10,7 @@ import click
 @click.command()
 @click.argument("results", type=click.Path(path_type=Path), nargs=-1)
 @click.option("--compare", type=click.Path(path_type=Path), nargs=2, metavar="A B", help="Two results on one axis.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="PNG, SVG or PDF by its end. By default RESULTS.png.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="PNG, SVG or PDF. By default RESULTS.png.")
 def plot(results: tuple[Path, ...], compare: tuple[Path, Path] | None, output: Path | None) -> None:
     """Draw RESULTS, a file that `qkd-lab sweep` wrote, with error bars and the theory that is in it."""
     from qkd_lab.experiments import figure

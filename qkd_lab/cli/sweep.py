@@ -29,7 +29,8 @@ def sweep(
 ) -> None:
     """Run EXPERIMENT, by name or a .toml file, to a file of JSON Lines. The same command goes on where it stopped."""
     try:
-        from qkd_lab.experiments import computed, parquet as tables, results  # noqa: I001
+        from qkd_lab.experiments import computed, results
+        from qkd_lab.experiments import parquet as tables
         from qkd_lab.experiments.experiment import read, shipped
         from qkd_lab.experiments.tasks import tasks_of
     except ImportError as error:
@@ -58,12 +59,10 @@ def sweep(
     try:
         _run(open_tasks, count, dask, file, chosen.title)
     except KeyboardInterrupt:
-        finished = len(file.finished)
-        click.echo(f"interrupted: {finished} of {len(tasks)} points are in {output}; the same command goes on", err=True)
+        click.echo(f"interrupted; {_state(file, tasks, output)}", err=True)
         raise click.exceptions.Exit(130) from None
     except ExperimentError as error:
-        finished = len(file.finished)
-        raise ExperimentError(f"{error}; {finished} of {len(tasks)} points are in {output}, the same command goes on") from None
+        raise ExperimentError(f"{error}; {_state(file, tasks, output)}") from None
     finally:
         file.close()
     elapsed_s = time.perf_counter() - started
@@ -73,18 +72,22 @@ def sweep(
     click.echo(f"{output}: {len(open_tasks)} points in {elapsed_s:.1f} s on {where}, {speed}")
 
 
+def _state(file: ResultsFile, tasks: list[Task], output: Path) -> str:
+    return f"{len(file.finished)} of {len(tasks)} points are in {output}: the same command goes on"
+
+
 def _run(tasks: list[Task], worker_count: int, dask: str | None, file: ResultsFile, title: str) -> None:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.console import Console  # noqa: I001
+    from rich import progress as rich_progress
+    from rich.console import Console
 
     if not tasks:
         return
     console = Console(stderr=True)
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        TextColumn("left"), TimeRemainingColumn(),
+        "{task.description}", rich_progress.BarColumn(), rich_progress.MofNCompleteColumn(),
+        rich_progress.TimeElapsedColumn(), "left", rich_progress.TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with rich_progress.Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task(title, total=len(tasks))
         found = _results(tasks, worker_count, dask)
         try:

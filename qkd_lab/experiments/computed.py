@@ -48,8 +48,10 @@ def _theory(parameters: Mapping[str, Any], seed: int) -> dict[str, Any]:
     chosen = {}
     if parameters.get("optimize", False):
         link = optimised(model, link, assumptions)
-        chosen = {name: getattr(link, name) for name in CHOSEN[model]}
     found = predict(model, link, assumptions)
+    # Where nothing gives key, what comes nearest to it is no optimum.
+    if parameters.get("optimize", False) and found.secret_bits_per_pulse > 0:
+        chosen = {name: getattr(link, name) for name in CHOSEN[model]}
     return {
         "gain": found.gain,
         "qber": found.qber,

@@ -14,7 +14,7 @@ CONNECT_TIMEOUT_S = 5
 
 
 def run(tasks: Sequence[Task], address: str) -> Iterator[tuple[Task, dict[str, Any], float, dict[str, Any]]]:
-    """As `local_workers.run`. The scheduler gives the tasks of a worker that died to another. Raises ExperimentError."""
+    """As `local_workers.run`; what a worker had that died, the scheduler gives to another. Raises ExperimentError."""
     try:
         from distributed import Client, as_completed
     except ImportError:

@@ -48,7 +48,7 @@ def draw(results: Sequence[Results], path: Path) -> None:
         for axes, panel, curves in zip(all_axes[:, 0], panels, drawn, strict=True):
             _panel(axes, panel, curves, [one.path.stem for one in results])
         figure.suptitle(results[0].header["experiment"]["title"], fontsize=10)
-        figure.supxlabel(_footer(curve for curves in drawn for _, curve in curves), fontsize=7)
+        figure.supxlabel(_footer(panels, [curve for curves in drawn for _, curve in curves]), fontsize=7)
         try:
             figure.savefig(path, dpi=130, metadata=NO_DATES[path.suffix])
         except OSError as error:
@@ -92,7 +92,9 @@ def _curve(axes: Axes, curve: Curve, name: str, number: int, colour: str, is_sec
     )  # fmt: skip
 
 
-def _footer(curves: Any) -> str:
-    meanings = dict.fromkeys(curve.sigma_means for curve in curves if curve.sigma_means)
-    bars = f"Error bars: {'; '.join(meanings)}. " if meanings else ""
-    return f"{bars}Points without key are not drawn on a logarithmic axis."
+def _footer(panels: Sequence[dict[str, Any]], curves: Sequence[Curve]) -> str:
+    meanings = dict.fromkeys(curve.sigma_means for curve in curves if curve.kind != "theory" and curve.sigma_means)
+    sentences = [f"Error bars: {'; '.join(meanings)}."] if meanings else []
+    if any(panel["y_scale"] == "log" for panel in panels):
+        sentences.append("What is not above 0 is not drawn on a logarithmic axis.")
+    return " ".join(sentences)

@@ -49,7 +49,7 @@ def read(path: Path) -> Results:
             else:
                 found.setdefault((row["series"], row["point"], row["repetition"]), row)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ExperimentError(f"{path}: line {number} is no row of results, expected JSON as sweep writes it") from error
+            raise ExperimentError(f"{path}: line {number} is no row of results, expected JSON of sweep's") from error
     if not header:
         raise ExperimentError(f"{path}: empty, expected results of qkd-lab sweep")
     return Results(path, header, tuple(found.values()), len(whole))
@@ -75,7 +75,7 @@ class ResultsFile:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._file.close()
-            raise ExperimentError(f"{path}: another sweep writes to it, expected results of its own: --output") from None
+            raise ExperimentError(f"{path}: another sweep writes to it, expected one of its own: --output") from None
         try:
             self.finished = self._resume(experiment)
         except ExperimentError:
