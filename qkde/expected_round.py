@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from math import radians, sin
 from typing import Any
 
 from qkde.bb84.errors import InvalidParameter, RoundFailed
@@ -18,7 +17,7 @@ from qkde.link.source import SinglePhotons, Source, WeakCoherentPulses
 from qkde.link.tap import Attack
 from qkde.link.theory import Expected, expected
 
-ANGLES_DEGREES = {"z": 0.0, "x": 45.0}
+OWN_BASES = {"random": None, "z": KEY_BASIS, "x": TEST_BASIS}
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class ExpectedRound:
 def expected_round(
     parameters: RoundParameters, physics: LinkPhysics, source: Source, efficiency: float
 ) -> ExpectedRound:
-    """Nobody listens, or Eve intercepts and resends single photons: raises InvalidParameter for other attacks."""
+    """Nobody listens, or Eve intercepts and resends single photons. Raises InvalidParameter for other attacks."""
     parameters = replace(parameters, **source.round_settings())
     key, test = (
         expected(physics, source, basis, _flipped_by_eve(physics.eve, source, basis))
@@ -74,15 +73,16 @@ def expected_round(
 
 
 def _flipped_by_eve(eve: Attack, source: Source, basis: int) -> float:
-    """That Eve's measurement turns a photon of this basis into the other state: sin²(2Δ)/2 at an angle Δ."""
+    """That Eve's measurement makes Bob find the other bit: half of the time where her basis is not that of the bit."""
     if isinstance(eve, NoEve):
         return 0.0
-    if not (isinstance(eve, InterceptResend) and isinstance(source, SinglePhotons)):
-        raise InvalidParameter(f"no theory for eve {eve} here: expected none, or intercept-resend of single photons")
-    if eve.basis == "random":
-        return eve.fraction / 4
-    angle = ANGLES_DEGREES.get(eve.basis, eve.own_angle_degrees) - (0 if basis == KEY_BASIS else 45)
-    return eve.fraction * sin(2 * radians(angle)) ** 2 / 2
+    # A state between the bases would be turned by a misalignment as well, so that their errors do not just add up.
+    if not (isinstance(eve, InterceptResend) and eve.basis in OWN_BASES and isinstance(source, SinglePhotons)):
+        raise InvalidParameter(
+            f"no theory for eve {eve} with {source.name} pulses: expected none, or intercept-resend of single photons "
+            f"in basis {', '.join(OWN_BASES)}"
+        )
+    return 0.0 if OWN_BASES[eve.basis] == basis else eve.fraction / (4 if eve.basis == "random" else 2)
 
 
 def _error_rate(weights: list[float], rates: list[Expected]) -> float | None:

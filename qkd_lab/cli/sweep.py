@@ -43,11 +43,13 @@ def sweep(
         raise click.UsageError(f"EXPERIMENT is missing: one of {', '.join(shipped())}, or a .toml file")
     if dask and workers:
         raise click.UsageError("--workers is for this machine: a Dask cluster has its own")
+    if parquet:
+        tables.check_installed()
     chosen = read(experiment)
     tasks = list(tasks_of(chosen))
     for task in tasks:
         if task.repetition == 0:
-            computed.check(task)
+            computed.check(task, experiment)
     output = output or Path(f"{chosen.name}.jsonl")
     file = results.ResultsFile(output, chosen)
     open_tasks = [task for task in tasks if task.identity not in file.finished]

@@ -27,17 +27,19 @@ def compute(task: Task) -> tuple[dict[str, Any], float]:
     return result, time.perf_counter() - started
 
 
-def check(task: Task) -> None:
+def check(task: Task, file: str) -> None:
     """Raises ExperimentError where the point is impossible: before a sweep begins, not after half of it."""
     try:
         if task.kind == "cascade":
             _check_frame(**task.parameters)
         elif task.kind == "theory" and task.parameters["model"] != LINK_MODEL:
             predict(task.parameters["model"], *_formula(task.parameters))
+        elif task.kind == "theory":
+            _link_theory(task.parameters)
         else:
             setting(task.parameters)
     except ValueError as error:  # every kind of impossible input is one, and says what was expected
-        raise ExperimentError(f"series {task.series}, point {task.point + 1}: {error}") from error
+        raise ExperimentError(f"{file}: series {task.series}, point {task.point + 1}: {error}") from error
 
 
 def _theory(parameters: Mapping[str, Any], seed: int) -> dict[str, Any]:

@@ -116,6 +116,8 @@ def _series(shared: Mapping[str, Any], table: Mapping[str, Any], where: str) -> 
     kind = values["kind"]
     fixed = {**shared["fixed"], **values["fixed"]}
     axes = values.get("sweep", shared["sweep"])
+    if "model" in fixed:  # which other names there are depends on it
+        checked_value("model", fixed["model"], where)
     allowed = names_of(kind, fixed)
     for name in (*fixed, *axes):
         check_name(name, allowed, where)

@@ -36,11 +36,10 @@ def draw(results: Sequence[Results], path: Path) -> None:
 
     panels = results[0].header["experiment"]["panels"]
     drawn = [[(of, curve) for of, one in enumerate(results) for curve in curves_of(one, panel)] for panel in panels]
-    for panel, curves in zip(panels, drawn, strict=True):
-        if not curves:
-            raise ExperimentError(
-                f"{results[0].path}: nothing to plot, expected rows with {' or '.join(panel['y'])} against {panel['x']}"
-            )
+    for of, one in enumerate(results):
+        if not any(number == of for curves in drawn for number, _ in curves):
+            wanted = ", ".join(f"{' or '.join(panel['y'])} against {panel['x']}" for panel in panels)
+            raise ExperimentError(f"{one.path}: nothing to plot, expected rows with {wanted}")
     # The same data give the same file.
     with matplotlib.rc_context({"svg.hashsalt": "qkd-lab", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3}):
         size = PANEL_INCHES[0], PANEL_INCHES[1] * len(panels) + 0.6
@@ -73,7 +72,8 @@ def _panel(axes: Axes, panel: dict[str, Any], curves: list[tuple[int, Curve]], n
         _curve(axes, curve, shown, number, COLOURS[place % len(COLOURS)], bool(of), positive)
     axes.set_xlabel(label(panel["x"]))
     axes.set_ylabel(label(panel["y"][0]))
-    axes.legend(fontsize=7)
+    if curves:
+        axes.legend(fontsize=7)
 
 
 def _curve(axes: Axes, curve: Curve, name: str, number: int, colour: str, is_second: bool, positive: bool) -> None:

@@ -9,16 +9,19 @@ from qkd_lab.experiments.errors import ExperimentError
 from qkd_lab.experiments.results import Results
 
 
-def write(results: Results, path: Path) -> None:
-    """Columns by name; those of parameters and results as `parameters.distance_km`, `result.qber_test`.
-
-    Raises ExperimentError where pyarrow is missing.
-    """
+def check_installed() -> None:
+    """Raises ExperimentError, before a sweep instead of after it."""
     try:
-        import pyarrow
-        from pyarrow import parquet
+        import pyarrow  # noqa: F401
     except ImportError:
         raise ExperimentError("--parquet needs the package pyarrow: pip install -e '.[research]'") from None
+
+
+def write(results: Results, path: Path) -> None:
+    """Columns by name; those of parameters and results as `parameters.distance_km`, `result.qber_test`."""
+    import pyarrow
+    from pyarrow import parquet
+
     rows = [_flat(row) for row in results.rows]
     names = list(dict.fromkeys(name for row in rows for name in row))
     table = pyarrow.table({name: [row.get(name) for row in rows] for name in names})
