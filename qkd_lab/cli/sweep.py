@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,23 +60,19 @@ def sweep(
     where = f"the cluster {dask}" if dask else f"{count} {'core' if count == 1 else 'cores'}"
     started = time.perf_counter()
     try:
-        _run(open_tasks, count, dask, file, chosen.title)
-    except KeyboardInterrupt:
-        click.echo(f"interrupted; {_state(file, tasks, output)}", err=True)
+        with closing(file):
+            _run(open_tasks, count, dask, file, chosen.title)
+    except (KeyboardInterrupt, ExperimentError) as error:
+        finished = f"{len(results.read(output).rows)} of {len(tasks)} points are in {output}: the same command goes on"
+        if isinstance(error, ExperimentError):
+            raise ExperimentError(f"{error}; {finished}") from None
+        click.echo(f"interrupted; {finished}", err=True)
         raise click.exceptions.Exit(130) from None
-    except ExperimentError as error:
-        raise ExperimentError(f"{error}; {_state(file, tasks, output)}") from None
-    finally:
-        file.close()
     elapsed_s = time.perf_counter() - started
     if parquet:
         tables.write(results.read(output), output.with_suffix(".parquet"))
     speed = f"{len(open_tasks) / elapsed_s:.3g} points/s" if open_tasks else "nothing was left to do"
     click.echo(f"{output}: {len(open_tasks)} points in {elapsed_s:.1f} s on {where}, {speed}")
-
-
-def _state(file: ResultsFile, tasks: list[Task], output: Path) -> str:
-    return f"{len(file.finished)} of {len(tasks)} points are in {output}: the same command goes on"
 
 
 def _run(tasks: list[Task], worker_count: int, dask: str | None, file: ResultsFile, title: str) -> None:

@@ -1,7 +1,8 @@
 """The papers' rates of infinitely long keys, at the gains and error rates that a simulation counted.
 
 What an experimenter would put into the formula; no key of that rate was made. `*_sigma` by propagation of the counts'
-Poisson deviations. Rates are per pulse, of signal where there are decoys, and not cut off at 0.
+Poisson deviations, so that there is no rate where clicks or errors are too few for it. Rates are per pulse, of signal
+where there are decoys, and not cut off at 0.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from math import sqrt
 from qkde.link.source import SinglePhotons, WeakCoherentPulses
 from qkde.rates.asymptotic import decoy_rate, gllp_rate, single_photon_rate, vacuum_weak_bounds
 from qkde.simulation_settings import Setting
+
+LEAST_COUNT = 5
 
 
 def asymptotic_rates(made: Setting, counts: Mapping[str, float], efficiency: float) -> dict[str, float | None]:
@@ -55,12 +58,12 @@ def _of_weak_pulses(
         )
         return decoy_rate(gain, min(1.0, wrong / detected("signal")), source.signal_intensity, single, **common)
 
-    if not detected("signal"):
-        return {}
     signal = counts["signal_clicks"], errors("signal")
+    if min(signal) < LEAST_COUNT:
+        return {}
     rates = _with_sigma("gllp_rate", gllp, signal)
     has_vacuum = source.vacuum_intensity == 0 and counts.get("vacuum_pulses")
-    if has_vacuum and counts.get("decoy_pulses") and detected("decoy"):
+    if has_vacuum and counts.get("decoy_pulses") and errors("decoy") >= LEAST_COUNT:
         seen = (*signal, counts["decoy_clicks"], errors("decoy"), counts["vacuum_clicks"])
         rates |= _with_sigma("vacuum_weak_rate", vacuum_weak, seen)
     return rates

@@ -43,8 +43,7 @@ def curves_of(results: Results, panel: Mapping[str, Any]) -> Iterator[Curve]:
             for row in rows:
                 groups.setdefault(tuple(row["parameters"][name] for name in others), []).append(row)
             for distinct, members in groups.items():
-                parts = [series["name"], *(f"{label(n)} {_short(v)}" for n, v in zip(others, distinct, strict=True))]
-                parts += [label(y)] if len(drawn) > 1 else []
+                parts = [series["name"], *map(_with_name, others, distinct), *([label(y)] if len(drawn) > 1 else [])]
                 if curve := _curve(", ".join(parts), series["kind"], distinct, members, panel["x"], y):
                     yield curve
 
@@ -96,5 +95,6 @@ def _is_in(row: dict[str, Any], where: Mapping[str, Any]) -> bool:
     return all(row["parameters"].get(name, wanted) == wanted for name, wanted in where.items())
 
 
-def _short(value: Any) -> str:
-    return value if isinstance(value, str) else f"{value:g}"
+def _with_name(name: str, value: Any) -> str:
+    """For a legend: without the unit in brackets."""
+    return f"{label(name).split(' (')[0]} {value if isinstance(value, str) else f'{value:g}'}"

@@ -19,7 +19,7 @@ SUFFIXES = (".png", ".svg", ".pdf")
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)), (0, (8, 3)))
 MARKERS = "os^Dv<>"
-PANEL_INCHES = (6.4, 3.4)
+PANEL_INCHES = (8.2, 3.2)
 NO_DATES = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
 
@@ -73,7 +73,10 @@ def _panel(axes: Axes, panel: dict[str, Any], curves: list[tuple[int, Curve]], n
     axes.set_xlabel(label(panel["x"]))
     axes.set_ylabel(label(panel["y"][0]))
     if curves:
-        axes.legend(fontsize=7)
+        axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))  # beside: it covers nothing
+    drawn = [y for _, curve in curves for y in curve.y if y > 0]
+    if positive and drawn:
+        axes.set_ylim(bottom=min(drawn) / 2)  # a bar that reaches below 0 would stretch the axis for ever
 
 
 def _curve(axes: Axes, curve: Curve, name: str, number: int, colour: str, is_second: bool, positive: bool) -> None:

@@ -12,12 +12,14 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from qkd_lab.experiments.errors import ExperimentError
-from qkd_lab.experiments.experiment import Experiment
 from qkd_lab.experiments.origin import origin
-from qkd_lab.experiments.tasks import Task
+
+if TYPE_CHECKING:  # whoever only draws results needs no simulator
+    from qkd_lab.experiments.experiment import Experiment
+    from qkd_lab.experiments.tasks import Task
 
 FORMAT = "qkd-lab results 1"
 
@@ -83,7 +85,8 @@ class ResultsFile:
             raise
 
     def _resume(self, experiment: Experiment) -> set[tuple[str, int, int]]:
-        header = {"format": FORMAT, **origin(), "experiment": experiment.summary()}
+        # As JSON has it, without tuples, to be compared with the one in the file.
+        header = json.loads(json.dumps({"format": FORMAT, **origin(), "experiment": experiment.summary()}))
         rows: Iterable[dict[str, Any]] = ()
         if self._first_line_is_there():
             results = read(self._path)

@@ -13,7 +13,7 @@ from qkd_lab.experiments.tasks import tasks_of
 
 from experiments_written import ENVIRONMENT, SMALL, identities, rows_of, start, written
 
-LONG = SMALL.replace("pulses = 2e4", "pulses = 3e5").replace("repetitions = 2", "repetitions = 12")
+LONG = SMALL.replace("pulses = 2e4", "pulses = 2e5").replace("repetitions = 2", "repetitions = 12")
 
 
 def wait_for(condition, timeout_s=120):

@@ -72,7 +72,7 @@ def test_curves_have_mean_and_deviation_of_their_repetitions(results):
 def test_axes_that_are_not_drawn_make_a_curve_for_each_value(results):
     found = read_results(results(text=SMALL.replace("[sweep]", "[sweep]\nloss_db = [0, 1]")))
     panel = {**found.header["experiment"]["panels"][0], "series": ["theory"]}
-    assert [curve.label for curve in curves_of(found, panel)] == ["theory, loss (dB) 0", "theory, loss (dB) 1"]
+    assert [curve.label for curve in curves_of(found, panel)] == ["theory, loss 0", "theory, loss 1"]
     (only,) = curves_of(found, {**panel, "where": {"loss_db": 1}})
     assert only.label == "theory"
 

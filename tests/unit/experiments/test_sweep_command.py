@@ -15,8 +15,8 @@ from qkd_lab.experiments.tasks import tasks_of
 
 from experiments_written import FORMULAS, SMALL, identities, rows_of, start, written
 
-LONG = SMALL.replace("pulses = 2e4", "pulses = 3e5").replace("repetitions = 2", "repetitions = 20")
-EXPECTED = sorted([("simulated", point, repetition) for point in range(2) for repetition in range(20)]
+LONG = SMALL.replace("pulses = 2e4", "pulses = 2e5").replace("repetitions = 2", "repetitions = 10")
+EXPECTED = sorted([("simulated", point, repetition) for point in range(2) for repetition in range(10)]
                   + [("theory", point, 0) for point in range(2)])  # fmt: skip
 
 
@@ -118,8 +118,8 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path):
     output, complaints = process.communicate(timeout=60)
     assert process.returncode == 130 and output == ""
     finished = len(rows_of(found))
-    assert complaints == f"interrupted; {finished} of 42 points are in experiment.jsonl: the same command goes on\n"
-    assert 2 <= finished < 42
+    assert complaints == f"interrupted; {finished} of 22 points are in experiment.jsonl: the same command goes on\n"
+    assert 2 <= finished < 22
     goes_on_to_the_end(path, found, finished)
 
 
@@ -137,7 +137,7 @@ def goes_on_to_the_end(path, found, finished):
     process = start("sweep", path, "--workers", 2, cwd=path.parent)
     output, complaints = process.communicate()
     assert process.returncode == 0, complaints
-    assert f"{finished} of 42 points are there" in complaints and f"{42 - finished} points in" in output
+    assert f"{finished} of 22 points are there" in complaints and f"{22 - finished} points in" in output
     assert identities(rows_of(found)) == EXPECTED
 
 
@@ -153,7 +153,7 @@ def test_a_worker_that_died_is_one_line_and_the_rest_can_be_gone_on_with(tmp_pat
     workers[0].kill()
     _, complaints = process.communicate(timeout=60)
     assert process.returncode == 1 and complaints.count("\n") == 1
-    assert "a worker process died, perhaps for lack of memory" in complaints and "of 42 points are in" in complaints
+    assert "a worker process died, perhaps for lack of memory" in complaints and "of 22 points are in" in complaints
 
 
 @pytest.mark.parametrize(
