@@ -128,7 +128,7 @@ def test_what_was_killed_loses_only_points_that_were_not_finished(tmp_path):
     process = start("sweep", path, "--workers", 2, cwd=tmp_path, start_new_session=True)
     wait_for(lambda: len(rows_of(found)) >= 2, process)
     process.kill()
-    process.communicate()  # returns when the workers have closed their end of the pipes: they ended, too
+    process.communicate(timeout=60)  # returns when the workers have closed their end of the pipes: they ended, too
     assert process.returncode == -signal.SIGKILL
     goes_on_to_the_end(path, found, len(rows_of(found)))
 
