@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,15 @@ from kme.migrations import migrate
 from kme.model import Connection, KmeSettings
 from kme.on_demand import OnDemand
 from kme.owner import Owner
+from kme.quarantine import Quarantine
 from kme.records import Records
 from kme.registration import Registration
 from kme.rounds import RoundReports, Rounds, in_thread
 from kme.scheduler import Chore, Scheduler
 from kme.voiding import VoidingPeer
+from kme.witness import Witness, WitnessPeer
+from kme.witness_records import WitnessRecords
+from kme.witness_store import WitnessStore
 from mutual_tls.client import Peer
 
 
@@ -66,6 +71,8 @@ class Entity:
         self.keywrap = KeyWrap(kek)
         self.records = Records(self.database)
         self.reports = RoundReports(self.database)
+        self.witness_store = WitnessStore(self.keystore)
+        self.witness_peer = WitnessPeer(settings, self.witness_store)
         self.audit = AuditTrail(self.database, self.keystore)
         self.catalogue = Catalogue(self.records, self.keystore)
         self.cutter = Cutter(self.keystore, self.keywrap, settings.kept_after_pool_s)
@@ -138,7 +145,22 @@ class Entity:
             )
             for link in self.settings.links
         ]
+        witness_records = WitnessRecords(database, self.settings.kme_id)
+        witness = Witness(
+            self.settings,
+            witness_records,
+            self.witness_store,
+            self.catalogue,
+            lambda: self.prepare(saes, connections),
+            clock,
+        )
         chores = [
+            Chore("witness", witness.compare),
+            *(
+                Chore(f"witness at {kme_id}", partial(witness.exchange, kme_id, self.peers[kme_id]))
+                for kme_id in dict.fromkeys(link.peer_kme_id for link in self.settings.links)
+            ),
+            Chore("quarantine", Quarantine(witness_records, self.keystore).step),
             Chore("administration", self.administration.step),
             Chore("refused calls", self.admission.report),
             Chore("expiry", self.lifecycle.sweep),

@@ -34,7 +34,8 @@ class Intake:
             return  # closed before it came: acknowledged, so that it is not offered again, and dropped
         refuse_another(known, offered)
         if known.state == "arriving":
-            self._keystore.store_block(offered, self._keywrap.wrap(bits, block_context(block_id, 0)))
+            peer_kme_id = self._settings.link_named(link).peer_kme_id
+            self._keystore.store_block(offered, self._keywrap.wrap(bits, block_context(block_id, 0)), peer_kme_id)
             self._records.set_received(block_id)
 
     def _check(self, link: str, owner_kme_id: str, length_bits: int, bits: bytes) -> None:

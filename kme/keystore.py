@@ -16,6 +16,7 @@ no EXPIRE anywhere: what Redis removes by itself would be missing in the account
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from kme.errors import TooManyRequests, Unavailable
+from kme.errors import TooManyRequests, Unavailable, Unconfirmed
 from kme.model import Block, Connection, SaeLimits
 
 ACCOUNT_ENTRIES = ("received", "copied", "remainder", "stored", "delivered", "burned", "destroyed", "expired")
@@ -35,19 +36,28 @@ _MOMENT_LENGTH = 13
 
 _SCRIPTS = (
     "admit_call",
+    "begin_epoch",
     "close_block",
     "consume_key",
     "count_refusals",
     "cut",
+    "destroy_stale_block",
+    "destroy_stale_keys",
     "fetch_keys",
     "follow_connection",
+    "forget_stale",
+    "hear_witness",
+    "note_record",
     "read_clock",
+    "read_witness",
     "report_refusals",
     "store_block",
     "sweep",
     "take_keys",
     "void",
 )
+# Put before the scripts that call one of their functions.
+_PRELUDES = {"clock": r"\bsite_clocks\(", "witness": r"\b(count_act|this_run|bond_state|bond_of|bond_in|mark_in)\("}
 
 
 @dataclass(frozen=True)
@@ -110,12 +120,12 @@ class KeyStore:
             socket_connect_timeout=timeout_s,
             retry=Retry(NoBackoff(), 0),
         )
-        sources = {name: (scripts / f"{name}.lua").read_text("utf-8") for name in _SCRIPTS}
-        clock = (scripts / "clock.lua").read_text("utf-8")
-        self._scripts = {
-            name: self._redis.register_script(clock + text if "site_clocks(" in text else text)
-            for name, text in sources.items()
-        }
+        preludes = {word: (scripts / f"{name}.lua").read_text("utf-8") for name, word in _PRELUDES.items()}
+        self._scripts = {}
+        for name in _SCRIPTS:
+            text = (scripts / f"{name}.lua").read_text("utf-8")
+            needed = [prelude for word, prelude in preludes.items() if re.search(word, text)]
+            self._scripts[name] = self._redis.register_script("".join([*needed, text]))
 
     def claim(self, fingerprint: bytes) -> None:
         """Makes an empty store this KME's. Raises Unavailable where it holds what another KEK has encrypted."""
@@ -129,11 +139,17 @@ class KeyStore:
                 f" {fingerprint.hex()}: give it the one it had"
             )
 
-    def store_block(self, block: Block, wrapped: bytes) -> bool:
-        """Whether it is new: an id that was ever here is not stored again. `wrapped` is version 0."""
+    def store_block(self, block: Block, wrapped: bytes, peer_kme_id: str) -> bool:
+        """Whether it is new: an id that was ever here is not stored again. `wrapped` is version 0.
+
+        Raises Unconfirmed until `peer_kme_id` has confirmed the witness.
+        """
         keys = [f"block:{block.block_id}", "blocks", "account", "audit"]
-        args = [block.block_id.bytes, wrapped, block.length_bits, block.link, block.owner_kme_id]
-        return bool(self.run("store_block", keys, args))
+        args = [block.block_id.bytes, wrapped, block.length_bits, block.link, block.owner_kme_id, peer_kme_id]
+        outcome = self.run("store_block", keys, args)
+        if outcome == b"closed":
+            raise Unconfirmed(peer_kme_id)
+        return bool(outcome)
 
     def block(self, block_id: UUID) -> StoredBlock | None:
         with _answering():
@@ -199,6 +215,8 @@ class KeyStore:
         found = self.run("take_keys", keys, args)
         if isinstance(found, int):
             return found
+        if found[0] == b"closed":
+            raise Unconfirmed(found[1].decode())
         if found[0] == b"quota":
             raise TooManyRequests(
                 f"the quota of SAE {master_sae_id} leaves no room for {count * key_size_bits} bits of key now: none was"
@@ -213,6 +231,8 @@ class KeyStore:
         """The caller's copies in the order asked, gone from here now: key id, connection id and wrapped key of each."""
         args: list[Any] = [caller, master_sae_id, self.now(), *(key_id.bytes for key_id in key_ids)]
         outcome, *found = self.run("fetch_keys", ["entitlement", "account", "audit"], args)
+        if outcome == b"closed":
+            raise Unconfirmed(found[0].decode())
         if outcome != b"ok":
             return NotFetched(outcome == b"not_found", int(found[0]))
         connections = (UUID(one.decode()) for one in found[::2])
@@ -278,6 +298,27 @@ class KeyStore:
         if block_ids:
             with _answering():
                 self._redis.srem("blocks", *(one.bytes for one in block_ids))
+
+    def stale_token(self) -> bytes | None:
+        """Not None where an epoch has ended whose keys are to be destroyed; another one with each."""
+        with _answering():
+            return self._redis.get("stale")
+
+    def forget_stale(self, token: bytes) -> None:
+        """They are destroyed; nothing where another epoch has ended meanwhile."""
+        self.run("forget_stale", [], [token])
+
+    def names(self, pattern: str) -> list[str]:
+        with _answering():
+            return [name.decode() for name in self._redis.scan_iter(pattern, count=1000)]
+
+    def members(self, name: str, count: int) -> Iterator[list[bytes]]:
+        """All records of a pool, or fields of a connection's copies, some of them at a time."""
+        with _answering():
+            is_pool = name.startswith("pool:")
+            found = self._redis.lrange(name, 0, -1) if is_pool else self._redis.hkeys(name)
+        for first in range(0, len(found), count):
+            yield found[first : first + count]
 
     def now(self) -> int | str:
         """A test's time in milliseconds, or empty: Redis' own."""

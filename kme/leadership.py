@@ -50,7 +50,9 @@ class Leadership:
                     if self.term is None:
                         self._take_office(sql)
                     else:
-                        sql.execute("SELECT 1")
+                        sql.execute("SELECT 1 FROM leadership WHERE term = %s", (self.term,))
+                        if sql.fetchone() is None:  # restored from a backup: this number is nobody's now
+                            self._lose()
             except psycopg2.Error as error:
                 self._lose()
                 raise Unavailable(f"Postgres does not answer: {type(error).__name__}") from None

@@ -40,10 +40,12 @@ class AppPeer:
     def __init__(self, app: Flask, caller: Identity) -> None:
         self._app, self._caller = app, caller
         self.faults: list[str] = []
+        self.witness_faults: list[str] = []  # the witness is exchanged beside the rest
         self.calls: list[tuple[str, str, Any]] = []
 
     def request(self, method: str, path: str, *, params=None, json=None, octets=None, timeout_s=None) -> Reply:
-        fault = self.faults.pop(0) if self.faults else ""
+        faults = self.witness_faults if path == "/v1/witness" else self.faults
+        fault = faults.pop(0) if faults else ""
         self.calls.append((method, path, json))
         if fault == "refuse":
             raise Unreachable(f"{path}: connection refused")
@@ -107,7 +109,13 @@ class Site:
         self.apps = {
             "sae": sae_app(one.delivery, one.admission),
             "kme": peer_app(
-                one.settings, one.administration, one.confirmation, one.batch_peer, one.voiding_peer, one.closure
+                one.settings,
+                one.administration,
+                one.confirmation,
+                one.batch_peer,
+                one.voiding_peer,
+                one.closure,
+                one.witness_peer,
             ),
             "qkde": qkde_app(one.settings, one.intake),
             "operator": operator_app(one),
@@ -142,6 +150,16 @@ class Network:
         for _ in range(count):
             self.a.scheduler.step()
             self.b.scheduler.step()
+
+    def exchange_witness(self) -> None:
+        """As often as it takes until each has confirmed the other's."""
+        for _ in range(2):
+            for site in (self.a, self.b):
+                assert site.scheduler._leadership.hold()
+                for chore in site.scheduler._chores:
+                    if chore.name.startswith("witness"):
+                        chore.step()
+                site.scheduler.resign()
 
     def step_until(self, condition: Callable[[], bool], limit: int = 30) -> None:
         for _ in range(limit):
@@ -225,7 +243,9 @@ def network(make_site: Callable[..., Site]) -> Network:
         site.entity.prepare([sae], [a_connection(), back])
         start_scheduler(site, qkde)
     qkde.sites = [a, b]
-    return Network(a, b, qkde)
+    network = Network(a, b, qkde)
+    network.exchange_witness()
+    return network
 
 
 @pytest.fixture
