@@ -99,7 +99,7 @@ def _show(found: dict[str, Any]) -> None:
         counts = pool.get("stored_key_count"), pool.get("high_watermark"), pool.get("key_size_bits")
         table.add_row(f"{pool.get('master_sae_id')} → {pool.get('slave_sae_id')}", *map(_text, counts))
     console.print(table)
-    _show_accounts(console, found["accounts"])
+    _show_accounts(console, found.get("accounts", {}))
     columns = "link", "loss", "depolarizing", "Eve", "pulses", "pulses/s, Aer alone"
     table = Table(*columns, title="links", title_justify="left")
     for name, link in found["links"].items():

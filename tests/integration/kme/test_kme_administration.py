@@ -332,6 +332,20 @@ def test_removing_an_sae_removes_its_connections_at_both_kmes(full):
     assert full.b.operator.post("/v1/saes", json={"sae_id": "sae-b"}).status_code == 201
 
 
+def test_an_sae_is_removed_though_the_key_store_does_not_answer_and_its_keys_are_destroyed_later(full, monkeypatch):
+    def fail(*_):
+        raise Unavailable("Redis does not answer: ConnectionError")
+
+    for name in ("leave_catalogue_mark", "follow_connection"):
+        monkeypatch.setattr(full.b.entity.keystore, name, fail)
+    answer = full.b.operator.delete("/v1/saes/sae-b")
+    assert answer.status_code == 202 and answer.get_json()["complete"] is False
+    monkeypatch.undo()
+    full.step(2)
+    assert full.a.entity.account().stored == full.b.entity.account().stored == 0
+    full.assert_account_adds_up()
+
+
 def test_what_is_not_registered_is_404(full):
     nowhere = "/v1/connections/5f0c1b9e-0000-4000-8000-000000000000"
     for path in (nowhere, "/v1/saes/nobody"):

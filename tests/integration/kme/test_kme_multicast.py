@@ -240,9 +240,7 @@ def test_a_batch_that_the_peer_refuses_gives_503_and_its_bits_are_burned(wide):
 
 def test_an_sae_that_has_gone_from_the_peer_costs_one_batch_at_most(wide):
     assert ask(wide, "sae-a", "other", additional_slave_SAE_IDs=["third-b"]).status_code == 200
-    with wide.b.entity.database.transaction() as sql:
-        sql.execute("DELETE FROM sae WHERE sae_id = 'third-b'")
-    wide.b.entity.catalogue._saes.clear()
+    assert wide.b.operator.delete("/v1/saes/third-b").status_code == 200
     burned = wide.a.entity.account().burned
     assert ask(wide, "sae-a", "other", additional_slave_SAE_IDs=["third-b"]).status_code == 503
     for _ in range(2):
