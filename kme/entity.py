@@ -146,14 +146,7 @@ class Entity:
             for link in self.settings.links
         ]
         witness_records = WitnessRecords(database, self.settings.kme_id)
-        witness = Witness(
-            self.settings,
-            witness_records,
-            self.witness_store,
-            self.catalogue,
-            lambda: self.prepare(saes, connections),
-            clock,
-        )
+        witness = Witness(self.settings, witness_records, self.witness_store, self.catalogue, clock)
         chores = [
             Chore("witness", witness.compare),
             *(

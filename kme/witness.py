@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from kme.catalogue import Catalogue
-from kme.errors import KmeError, NotPrepared, Unavailable
+from kme.errors import KmeError, Unavailable
 from kme.model import KmeSettings
 from kme.witness_records import WitnessRecords
 from kme.witness_store import Known, Mark, WitnessStore
@@ -45,15 +45,12 @@ class Witness:
         records: WitnessRecords,
         store: WitnessStore,
         catalogue: Catalogue,
-        prepare: Callable[[], None],
         clock: Callable[[], float],
     ) -> None:
-        """`prepare` brings a database into shape whose tables are gone."""
         self._settings = settings
         self._records = records
         self._store = store
         self._catalogue = catalogue
-        self._prepare = prepare
         self._clock = clock
         self._told: dict[str, tuple[Mark, float]] = {}
         self._said: dict[str, str] = {}
@@ -65,15 +62,11 @@ class Witness:
 
     def _compare(self) -> bool:
         """Whether an epoch has begun, which is still to be recorded."""
-        try:
-            # In this order: what Redis knew before, then Postgres, then Redis as it is now. Neither goes back, so no
-            # writer in between can make one of them look behind.
-            before = self._store.read()
-            marks = self._records.read()
-            now = self._store.read()
-        except NotPrepared:
-            self._prepare()
-            return False
+        # In this order: what Redis knew before, then Postgres, then Redis as it is now. Neither goes back, so no writer
+        # in between can make one of them look behind.
+        before = self._store.read()
+        marks = self._records.read()
+        now = self._store.read()
         if now.own and before.own and before.own.store != now.own.store:
             return False  # another epoch began in between
         own = marks.pop(self._settings.kme_id, None)

@@ -72,9 +72,19 @@ class FakeQkde:
         self.orders: list[str] = []
         self.blocks: dict[UUID, bytes] = {}
         self.sites: list[Site] = []
+        self._waiting: list[tuple[int, UUID, str, bytes]] = []
 
     def at(self, kme_id: str) -> FakeQkdePort:
         return FakeQkdePort(self, kme_id)
+
+    def offer(self) -> None:
+        """Hands over what was not acknowledged yet."""
+        waiting, self._waiting = self._waiting, []
+        for end, block_id, owner, bits in waiting:
+            status = self.sites[end].hand_over(block_id, owner, bits).status_code
+            assert status in (204, 503)
+            if status == 503:
+                self._waiting.append((end, block_id, owner, bits))
 
     def round(self, block_id: UUID, owner: str) -> dict[str, Any]:
         self.orders.append(owner)
@@ -82,8 +92,8 @@ class FakeQkde:
         if self.abort_reason:
             return report | {"outcome": "aborted", "abort_reason": self.abort_reason, "secret_bits": 0}
         self.blocks[block_id] = bits = secrets.token_bytes(self.length_bits // 8)
-        for site in self.sites:
-            assert site.hand_over(block_id, owner, bits).status_code == 204
+        self._waiting += [(end, block_id, owner, bits) for end in range(len(self.sites))]
+        self.offer()
         return report | {"outcome": "key", "abort_reason": None, "secret_bits": self.length_bits}
 
 
@@ -195,9 +205,14 @@ def databases(postgres_dsn: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def make_site(databases: dict[str, str], redis_url: str) -> Iterator[Callable[..., Site]]:
+def redis_urls(redis_url: str) -> dict[str, str]:
+    return {"kme-a": f"{redis_url}?db=1", "kme-b": f"{redis_url}?db=2"}
+
+
+@pytest.fixture
+def make_site(databases: dict[str, str], redis_urls: dict[str, str]) -> Iterator[Callable[..., Site]]:
     entities, sites = [], []
-    urls = {"kme-a": f"{redis_url}?db=1", "kme-b": f"{redis_url}?db=2"}
+    urls = redis_urls
     keks = {kme_id: secrets.token_bytes(32) for kme_id in urls}
     for url in urls.values():
         with redis.Redis.from_url(url) as client:
