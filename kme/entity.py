@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -19,6 +20,7 @@ from kme.cutting import Cutter
 from kme.database import Database
 from kme.delivery import Delivery
 from kme.directory import Directory
+from kme.durability import weaknesses
 from kme.intake import Intake
 from kme.key_records import KeyRecords
 from kme.keystore import KeyStore
@@ -40,6 +42,8 @@ from kme.witness import Witness, WitnessPeer
 from kme.witness_records import WitnessRecords
 from kme.witness_store import WitnessStore
 from mutual_tls.client import Peer
+
+log = logging.getLogger(__name__)
 
 
 class Entity:
@@ -107,11 +111,18 @@ class Entity:
         migrate(self._dsn, self._db / "migrations")
         self.keystore.claim(self.keywrap.fingerprint)
         self.registration.seed(saes, connections)
+        for said in self.durability().values():
+            log.warning("less durable than set: %s", said)
 
     def check(self) -> None:
         """Raises Unavailable, in words, unless both stores answer and are this KME's."""
         self.records.check()
         self.keystore.claim(self.keywrap.fingerprint)
+
+    def durability(self) -> dict[str, str]:
+        """Empty, or under `durability` what is weaker than set."""
+        found = weaknesses(self.database, self.keystore, self.settings.appendfsync)
+        return {"durability": "; ".join(found)} if found else {}
 
     def account(self) -> Account:
         return account_of(self.block_records, self.keystore)

@@ -299,6 +299,14 @@ class KeyStore:
             with _answering():
                 self._redis.srem("blocks", *(one.bytes for one in block_ids))
 
+    def configuration(self, *names: str) -> dict[str, str]:
+        """The server's settings; without those that it does not tell this user."""
+        with _answering():
+            try:
+                return self._redis.config_get(*names)
+            except redis.ResponseError:
+                return {}
+
     def stale_token(self) -> bytes | None:
         """Not None where an epoch has ended whose keys are to be destroyed; another one with each."""
         with _answering():

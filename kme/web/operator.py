@@ -34,7 +34,7 @@ def health_app(name: str, check: Callable[[], None], also: Callable[[], dict[str
 
 
 def operator_app(kme: Entity) -> Flask:
-    app = health_app("kme-ops", kme.check)
+    app = health_app("kme-ops", kme.check, kme.durability)
     settings, registration = kme.settings, kme.registration
 
     @app.post("/register_connection")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psycopg2
 import redis
-from psycopg2.sql import SQL, Identifier
+from psycopg2.sql import SQL, Identifier, Literal
 
 from qkd_lab.embedded.child import Child, Program
 from qkd_lab.embedded.databases import NotReady, Redis, Servers
@@ -95,6 +95,14 @@ class PostgresCopies:
     def restore(self, copy: str | None) -> None:
         """None: it is lost."""
         self._make(self._name, copy or "template0")
+
+    def set(self, name: str, value: str | None) -> None:
+        """A setting of the database for new connections; None: the server's."""
+        rest = SQL("RESET {}").format(Identifier(name)) if value is None else SQL("SET {} = {}").format(
+            Identifier(name), Literal(value)
+        )
+        self._run(SQL("ALTER DATABASE {} {}").format(Identifier(self._name), rest))
+        self.cut_connections()
 
     def cut_connections(self) -> None:
         self._run(SQL("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"), self._name)

@@ -7,55 +7,18 @@ from __future__ import annotations
 
 import pytest
 from restore_steps import (
-    Received,
-    Stores,
     assert_service_is_back,
     bonds_in_use,
     epoch,
     epochs,
     exchange,
     give,
-    is_back,
     step,
     take,
 )
-from store_copies import PostgresCopies, RedisCopies, dump, load
+from store_copies import dump, load
 
 from kme_steps import blocks
-
-
-@pytest.fixture(scope="module")
-def redis_servers(embedded_servers):
-    servers = {kme_id: RedisCopies(embedded_servers, f"redis-of-{kme_id}") for kme_id in ("kme-a", "kme-b")}
-    for one in servers.values():
-        one.start()
-    yield servers
-    for one in servers.values():
-        one.kill()
-
-
-@pytest.fixture
-def redis_urls(redis_servers):
-    return {kme_id: one.url for kme_id, one in redis_servers.items()}
-
-
-@pytest.fixture
-def stores(redis_servers, databases) -> dict[str, Stores]:
-    return {
-        kme_id: Stores(one, PostgresCopies(databases[kme_id.replace("-", "_")]))
-        for kme_id, one in redis_servers.items()
-    }
-
-
-@pytest.fixture
-def received() -> Received:
-    return Received()
-
-
-@pytest.fixture
-def running(network):
-    network.step_until(lambda: is_back(network))
-    return network
 
 
 def carried_on(network, received) -> list[dict]:
