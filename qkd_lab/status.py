@@ -10,13 +10,13 @@ from qkd_lab.operator_calls import Operator
 
 
 def gather(operator: Operator) -> dict[str, Any]:
-    """Processes (what is wrong with one is its `health`), endpoints, pools, accounts, links, the latest reports."""
+    """Processes (what is wrong with one is its `health`), endpoints, pools, accounts, witnesses, links, latest reports."""
     supervised = operator.lab.read_state().get("processes", {})
     names = [process.name for process in operator.processes]
     with ThreadPoolExecutor(8) as pool:
         health = dict(zip(names, pool.map(operator.health, names), strict=True))
     found: dict[str, Any] = {"processes": {}, "endpoints": operator.endpoints}
-    found |= {"pools": [], "accounts": {}, "links": {}, "reports": []}
+    found |= {"pools": [], "accounts": {}, "witnesses": {}, "links": {}, "reports": []}
     for name, child in supervised.items():
         well = "ok" if child["state"] == "ready" else child["state"]
         found["processes"][name] = {"health": health.get(name, well), **child}
@@ -29,6 +29,7 @@ def gather(operator: Operator) -> dict[str, Any]:
             status = _ask(operator, process.name, "/v1/status", {})
             found["pools"] += status.get("pools", [])
             found["accounts"][process.name] = status.get("account", {})
+            found["witnesses"][process.name] = status.get("witness", {})
         elif process.kind == "qkde":
             # Both ends of a link report the same round.
             known = {report["block_id"] for report in found["reports"]}

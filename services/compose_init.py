@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from qkd_lab import addresses
-from qkd_lab.embedded.stores import redis_configuration
+from qkd_lab.embedded.stores import appendfsync_in, redis_configuration
 from qkd_lab.lab_folder import LabError, LabFolder, write_json
 from qkd_lab.pki.authority import PkiError
 from qkd_lab.pki.secrets import renew_pre_shared_key
@@ -35,7 +35,8 @@ def main() -> None:
         topology = lab.keep_topology(lab.topology if lab.topology.exists() else SHIPPED / "two-sites.toml")
         lab.prepare(topology, addresses.compose(topology), addresses.endpoints(topology, addresses.published(topology)))
         renew_pre_shared_keys(lab, topology, IDENTITIES)
-    except (LabError, PkiError, TopologyError) as error:
+        appendfsync_in(os.environ)
+    except (LabError, PkiError, TopologyError, ValueError) as error:
         sys.exit(str(error))
     finally:
         lab.give_to(owner.st_uid, owner.st_gid)
@@ -81,7 +82,8 @@ def give_store(lab: LabFolder, process: Process, volume: Path) -> None:
     if process.kind == "postgres":
         content, target = password_file.read_text(), volume / password_file.name
     else:
-        content, target = redis_configuration(password_file.read_text(), bind="0.0.0.0"), volume / "redis.conf"
+        settings = {"bind": "0.0.0.0", "appendfsync": appendfsync_in(os.environ)}
+        content, target = redis_configuration(password_file.read_text(), **settings), volume / "redis.conf"
     target.write_text(content)
     target.chmod(0o444)  # each image has its own user for its server
 

@@ -15,9 +15,9 @@ from .settings import DATABASE_FOLDER, Settings
 KME_TIMEOUT_S = 10.0
 
 
-def kme_settings(topology: Topology, site: str) -> KmeSettings:
+def kme_settings(topology: Topology, site: str, appendfsync: str = "always") -> KmeSettings:
     links = [Link(one.name, f"kme-{one.bob if site == one.alice else one.alice}") for one in topology.links_of(site)]
-    return KmeSettings(kme_id=f"kme-{site}", site=site, qkde_id=f"qkde-{site}", links=tuple(links))
+    return KmeSettings(f"kme-{site}", site, f"qkde-{site}", tuple(links), appendfsync=appendfsync)
 
 
 def connections_of(topology: Topology, kme_id: str) -> list[Connection]:
@@ -42,7 +42,7 @@ def connections_of(topology: Topology, kme_id: str) -> list[Connection]:
 
 
 def entity(settings: Settings, site: str, database_size: int) -> Entity:
-    described = kme_settings(settings.topology, site)
+    described = kme_settings(settings.topology, site, settings.appendfsync)
     redis, postgres = settings.address(f"redis-{site}", "redis"), settings.address(f"postgres-{site}", "sql")
     passwords = {name: quote(settings.secret(f"{name}.password"), safe="") for name in ("redis", "postgres")}
     return Entity(

@@ -40,6 +40,7 @@ class Settings:
     more_hosts: tuple[str, ...]
     log_level: str
     worker_count: int
+    appendfsync: str = "always"
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -51,11 +52,14 @@ class Settings:
         level = environ.get("QKD_LOG_LEVEL", "INFO").upper()
         if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
             problems.append(f"QKD_LOG_LEVEL is {level!r}: expected DEBUG, INFO, WARNING or ERROR")
+        appendfsync = environ.get("QKD_APPENDFSYNC") or "always"
+        if appendfsync not in ("always", "everysec"):
+            problems.append(f"QKD_APPENDFSYNC is {appendfsync!r}: expected always or everysec")
         if problems:
             raise SettingsError("\n".join(problems))
         process, *paths = (environ[name] for name in wanted)
         more_hosts = tuple(environ.get("QKD_ALSO_AT", "").split())
-        return cls(process, *map(Path, paths), more_hosts, level, int(workers))
+        return cls(process, *map(Path, paths), more_hosts, level, int(workers), appendfsync)
 
     @cached_property
     def topology(self) -> Topology:

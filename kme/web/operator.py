@@ -67,10 +67,28 @@ def operator_app(kme: Entity) -> Flask:
                 "pools": _pools(kme),
                 "links": links,
                 "account": kme.account().as_json(),
+                "witness": _witness(kme),
             }
         )
 
     return app
+
+
+def _witness(kme: Entity) -> dict[str, Any]:
+    """In words: whether what is stored here may be used, and since why it counts anew."""
+    known = kme.witness_store.read()
+    if known.own is None or not known.is_checked:
+        state = "waiting: the two stores of this site were not compared yet since they started"
+    elif known.has_stale:
+        state = "in quarantine: what belongs to an epoch that is over is being destroyed"
+    else:
+        state = "well"
+    peers = {
+        link.peer_kme_id: "confirmed" if link.peer_kme_id in known.confirmed else "waiting for its confirmation"
+        for link in kme.settings.links
+    }
+    epoch = known.own.epoch if known.own else None
+    return {"epoch": epoch, "began_because": known.reason, "state": state, "peers": peers}
 
 
 def _pools(kme: Entity) -> list[dict[str, Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 # Both the role and the database of a site's KME.
 POSTGRES_NAME = "kme"
 
@@ -38,6 +40,15 @@ REDIS_SETTINGS = {
     "slowlog-log-slower-than": "-1",
     "crash-log-enabled": "no",
 }
+
+
+def appendfsync_in(environ: Mapping[str, str]) -> str:
+    """`QKD_APPENDFSYNC`. With `everysec`, which is faster, a power failure may lose what was delivered in the last second
+    or two: the witness notices that, and the keys in store are destroyed. Raises ValueError for anything else."""
+    wanted = environ.get("QKD_APPENDFSYNC") or REDIS_SETTINGS["appendfsync"]
+    if wanted not in ("always", "everysec"):
+        raise ValueError(f"QKD_APPENDFSYNC is {wanted!r}: expected always or everysec")
+    return wanted
 
 
 def redis_configuration(password: str, **more: str) -> str:
