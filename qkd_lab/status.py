@@ -10,7 +10,7 @@ from qkd_lab.operator_calls import Operator
 
 
 def gather(operator: Operator) -> dict[str, Any]:
-    """Processes (what is wrong with one is its `health`), endpoints, pools, accounts, witnesses, links, latest reports."""
+    """Processes (what is wrong with one is its `health`), endpoints, pools, accounts, witnesses, links, reports."""
     supervised = operator.lab.read_state().get("processes", {})
     names = [process.name for process in operator.processes]
     with ThreadPoolExecutor(8) as pool:

@@ -98,8 +98,10 @@ class PostgresCopies:
 
     def set(self, name: str, value: str | None) -> None:
         """A setting of the database for new connections; None: the server's."""
-        rest = SQL("RESET {}").format(Identifier(name)) if value is None else SQL("SET {} = {}").format(
-            Identifier(name), Literal(value)
+        rest = (
+            SQL("RESET {}").format(Identifier(name))
+            if value is None
+            else SQL("SET {} = {}").format(Identifier(name), Literal(value))
         )
         self._run(SQL("ALTER DATABASE {} {}").format(Identifier(self._name), rest))
         self.cut_connections()
