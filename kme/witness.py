@@ -118,8 +118,10 @@ class Witness:
         self._records.follow_again()
         if self._store.begin(known, Mark(epoch, uuid4().hex, 0), reason):
             self._catalogue.changed()
-            level = logging.INFO if reason == FIRST else logging.ERROR
-            log.log(level, "epoch %d begins, all keys of the last one are destroyed: %s", epoch, reason)
+            if reason == FIRST:
+                log.info("epoch %d begins: %s", epoch, reason)
+            else:
+                log.error("epoch %d begins, all keys of the last one are destroyed: %s", epoch, reason)
 
     def _keep_peers(self, recorded: dict[str, Mark], now: Known) -> None:
         for kme_id, mark in now.peers.items():

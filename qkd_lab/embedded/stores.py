@@ -43,8 +43,8 @@ REDIS_SETTINGS = {
 
 
 def appendfsync_in(environ: Mapping[str, str]) -> str:
-    """`QKD_APPENDFSYNC`. With `everysec`, which is faster, a power failure may lose what was delivered in the last second
-    or two: the witness notices that, and the keys in store are destroyed. Raises ValueError for anything else."""
+    """`QKD_APPENDFSYNC`. With `everysec`, which is faster, a power failure may lose what was delivered in the last
+    second or two: the witness notices that, and the keys in store are destroyed. Raises ValueError for another."""
     wanted = environ.get("QKD_APPENDFSYNC") or REDIS_SETTINGS["appendfsync"]
     if wanted not in ("always", "everysec"):
         raise ValueError(f"QKD_APPENDFSYNC is {wanted!r}: expected always or everysec")
