@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import redis.exceptions
+
 from kme.database import Database
 from kme.keystore import KeyStore
-
-APPENDFSYNC = ("always", "everysec")
 
 
 def weaknesses(database: Database, keystore: KeyStore, appendfsync: str) -> list[str]:
@@ -14,15 +14,15 @@ def weaknesses(database: Database, keystore: KeyStore, appendfsync: str) -> list
     Raises Unavailable where one does not answer.
     """
     found = []
-    redis = keystore.configuration("appendonly", "appendfsync")
-    if redis.get("appendonly", "yes") != "yes":
+    settings = _configuration(keystore)
+    if settings.get("appendonly", "yes") != "yes":
         found.append("Redis: appendonly is no: nothing survives its end; set it to yes")
-    elif appendfsync == "always" and redis.get("appendfsync", "always") != "always":
+    elif appendfsync == "always" and settings.get("appendfsync", "always") != "always":
         found.append(
-            f"Redis: appendfsync is {redis['appendfsync']}: a power failure can lose what was delivered; set it to"
+            f"Redis: appendfsync is {settings['appendfsync']}: a power failure can lose what was delivered; set it to"
             " always, or QKD_APPENDFSYNC to what it is"
         )
-    elif redis.get("appendfsync") == "no":
+    elif settings.get("appendfsync") == "no":
         found.append("Redis: appendfsync is no: set it to always or everysec")
     with database.transaction() as sql:
         for name in ("synchronous_commit", "fsync"):
@@ -31,3 +31,12 @@ def weaknesses(database: Database, keystore: KeyStore, appendfsync: str) -> list
             if value == "off":
                 found.append(f"Postgres: {name} is {value}: set it to on")
     return found
+
+
+def _configuration(keystore: KeyStore) -> dict[str, str]:
+    """The key store's settings; without those that it does not tell this user."""
+    with keystore.answering() as store:
+        try:
+            return store.config_get("appendonly", "appendfsync")
+        except redis.exceptions.ResponseError:
+            return {}

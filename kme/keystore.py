@@ -299,34 +299,11 @@ class KeyStore:
             with _answering():
                 self._redis.srem("blocks", *(one.bytes for one in block_ids))
 
-    def configuration(self, *names: str) -> dict[str, str]:
-        """The server's settings; without those that it does not tell this user."""
+    @contextmanager
+    def answering(self) -> Iterator[redis.Redis]:
+        """The store itself, for those who keep something of their own in it."""
         with _answering():
-            try:
-                return self._redis.config_get(*names)
-            except redis.ResponseError:
-                return {}
-
-    def stale_token(self) -> bytes | None:
-        """Not None where an epoch has ended whose keys are to be destroyed; another one with each."""
-        with _answering():
-            return self._redis.get("stale")
-
-    def forget_stale(self, token: bytes) -> None:
-        """They are destroyed; nothing where another epoch has ended meanwhile."""
-        self.run("forget_stale", [], [token])
-
-    def names(self, pattern: str) -> list[str]:
-        with _answering():
-            return [name.decode() for name in self._redis.scan_iter(pattern, count=1000)]
-
-    def members(self, name: str, count: int) -> Iterator[list[bytes]]:
-        """All records of a pool, or fields of a connection's copies, some of them at a time."""
-        with _answering():
-            is_pool = name.startswith("pool:")
-            found = self._redis.lrange(name, 0, -1) if is_pool else self._redis.hkeys(name)
-        for first in range(0, len(found), count):
-            yield found[first : first + count]
+            yield self._redis
 
     def now(self) -> int | str:
         """A test's time in milliseconds, or empty: Redis' own."""

@@ -24,14 +24,16 @@ class Quarantine:
 
     def step(self) -> None:
         """Nothing where no epoch has ended since the last time."""
-        token = self._keystore.stale_token()
+        with self._keystore.answering() as store:
+            token = store.get("stale")
         if token is None:
             return
-        block_count = sum(self._destroy_block(name) for name in self._keystore.names("block:*"))
-        stores = [*self._keystore.names("pool:*"), *self._keystore.names("copies:*")]
+        block_count = sum(self._destroy_block(name) for name in self._names("block:*"))
+        stores = [*self._names("pool:*"), *self._names("copies:*")]
         key_count = sum(self._destroy_keys(name) for name in stores)
         self._close_lost_blocks()
-        self._keystore.forget_stale(token)
+        # Not where another epoch has ended meanwhile.
+        self._keystore.run("forget_stale", [], [token])
         if block_count or key_count:
             log.warning("an epoch is over: %d blocks and %d copies of keys are destroyed", block_count, key_count)
 
@@ -42,10 +44,17 @@ class Quarantine:
     def _destroy_keys(self, name: str) -> int:
         destroyed_count = 0
         connection_id = name.split(":")[1]
-        for members in self._keystore.members(name, _AT_ONCE):
+        with self._keystore.answering() as store:
+            members = store.lrange(name, 0, -1) if name.startswith("pool:") else store.hkeys(name)
+        for first in range(0, len(members), _AT_ONCE):
             keys = [name, "account", "audit", "entitlement"]
-            destroyed_count += int(self._keystore.run("destroy_stale_keys", keys, [connection_id, *members]))
+            args = [connection_id, *members[first : first + _AT_ONCE]]
+            destroyed_count += int(self._keystore.run("destroy_stale_keys", keys, args))
         return destroyed_count
+
+    def _names(self, pattern: str) -> list[str]:
+        with self._keystore.answering() as store:
+            return [name.decode() for name in store.scan_iter(pattern, count=1000)]
 
     def _close_lost_blocks(self) -> None:
         """Blocks that Postgres takes to be in use and whose bits are not in Redis: destroyed just now, or lost."""
