@@ -17,6 +17,7 @@ no EXPIRE anywhere: what Redis removes by itself would be missing in the account
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,27 +29,37 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from kme.errors import TooManyRequests, Unavailable
+from kme.errors import TooManyRequests, Unavailable, Unconfirmed
 from kme.model import Block, Connection, SaeLimits
 
 ACCOUNT_ENTRIES = ("received", "copied", "remainder", "stored", "delivered", "burned", "destroyed", "expired")
 _MOMENT_LENGTH = 13
+_UUID_LENGTH = 36
 
 _SCRIPTS = (
     "admit_call",
+    "begin_epoch",
     "close_block",
     "consume_key",
     "count_refusals",
     "cut",
+    "destroy_stale_block",
+    "destroy_stale_keys",
     "fetch_keys",
     "follow_connection",
+    "forget_stale",
+    "hear_witness",
+    "note_record",
     "read_clock",
+    "read_witness",
     "report_refusals",
     "store_block",
     "sweep",
     "take_keys",
     "void",
 )
+# Put before the scripts that call one of their functions.
+_PRELUDES = {"clock": r"\bsite_clocks\(", "witness": r"\b(count_act|this_run|bond_state|bond_of|bond_in|mark_in)\("}
 
 
 @dataclass(frozen=True)
@@ -120,12 +131,12 @@ class KeyStore:
             socket_connect_timeout=timeout_s,
             retry=Retry(NoBackoff(), 0),
         )
-        sources = {name: (scripts / f"{name}.lua").read_text("utf-8") for name in _SCRIPTS}
-        clock = (scripts / "clock.lua").read_text("utf-8")
-        self._scripts = {
-            name: self._redis.register_script(clock + text if "site_clocks(" in text else text)
-            for name, text in sources.items()
-        }
+        preludes = {word: (scripts / f"{name}.lua").read_text("utf-8") for name, word in _PRELUDES.items()}
+        self._scripts = {}
+        for name in _SCRIPTS:
+            text = (scripts / f"{name}.lua").read_text("utf-8")
+            needed = [prelude for word, prelude in preludes.items() if re.search(word, text)]
+            self._scripts[name] = self._redis.register_script("".join([*needed, text]))
 
     def claim(self, fingerprint: bytes) -> None:
         """Makes an empty store this KME's. Raises Unavailable where it holds what another KEK has encrypted."""
@@ -139,12 +150,18 @@ class KeyStore:
                 f" {fingerprint.hex()}: give it the one it had"
             )
 
-    def store_block(self, block: Block, wrapped: bytes, counts: bytes, counts_version: int) -> str:
+    def store_block(self, block: Block, wrapped: bytes, counts: bytes, counts_version: int, peer_kme_id: str) -> str:
         """`done`, `again` where the id was ever here, or `raced`: see db/lua/store_block.lua. `wrapped` is version 0;
-        `counts` are the wrapped byte counts with this block's, made from those of `counts_version`."""
+        `counts` are the wrapped byte counts with this block's, made from those of `counts_version`.
+
+        Raises Unconfirmed until `peer_kme_id` has confirmed the witness.
+        """
         keys = [f"block:{block.block_id}", "blocks", "account", "audit", "byte_counts"]
         args = [block.block_id.bytes, wrapped, block.length_bits, block.link, block.owner_kme_id]
-        return self.run("store_block", keys, [*args, counts, counts_version]).decode()
+        outcome = self.run("store_block", keys, [*args, counts, counts_version, peer_kme_id])
+        if outcome == b"closed":
+            raise Unconfirmed(peer_kme_id)
+        return outcome.decode()
 
     def byte_counts(self) -> tuple[bytes | None, int]:
         """The wrapped byte counts and their version."""
@@ -216,6 +233,8 @@ class KeyStore:
         found = self.run("take_keys", keys, args)
         if isinstance(found, int):
             return found
+        if found[0] == b"closed":
+            raise Unconfirmed(found[1].decode())
         if found[0] == b"quota":
             raise TooManyRequests(
                 f"the quota of SAE {master_sae_id} leaves no room for {count * key_size_bits} bits of key now: none was"
@@ -230,6 +249,8 @@ class KeyStore:
         """The caller's copies in the order asked, gone from here now: key id, connection id and wrapped key of each."""
         args: list[Any] = [caller, master_sae_id, self.now(), *(key_id.bytes for key_id in key_ids)]
         outcome, *found = self.run("fetch_keys", ["entitlement", "account", "audit"], args)
+        if outcome == b"closed":
+            raise Unconfirmed(found[0].decode())
         if outcome != b"ok":
             return NotFetched(outcome == b"not_found", int(found[0]))
         connections = (UUID(one.decode()) for one in found[::2])
@@ -241,8 +262,8 @@ class KeyStore:
             found = self._redis.hget("entitlement", key_id.bytes)
         if found is None:
             return None
-        connection_id, *recipients, master = found.decode().split("\0")
-        return Entitlement(UUID(connection_id), master.removeprefix("\n"), tuple(recipients))
+        connection_and_bond, *recipients, master = found.decode().split("\0")
+        return Entitlement(UUID(connection_and_bond[:_UUID_LENGTH]), master.removeprefix("\n"), tuple(recipients))
 
     def follow_connection(self, connection: Connection) -> int:
         """Destroys the keys of a removed connection, and lets none in; readmits another. How many keys that were."""
@@ -304,6 +325,12 @@ class KeyStore:
         if block_ids:
             with _answering():
                 self._redis.srem("blocks", *(one.bytes for one in block_ids))
+
+    @contextmanager
+    def answering(self) -> Iterator[redis.Redis]:
+        """The store itself, for those who keep something of their own in it."""
+        with _answering():
+            yield self._redis
 
     def now(self) -> int | str:
         """A test's time in milliseconds, or empty: Redis' own."""

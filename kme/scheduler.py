@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from kme.audit import AuditTrail
-from kme.errors import KmeError, Unavailable
+from kme.errors import KmeError, NotPrepared, Unavailable
 from kme.leadership import Leadership
 from kme.link_keeper import LinkKeeper
 
@@ -70,7 +70,7 @@ class Scheduler:
 
     def step(self) -> None:
         """Everything once, in this thread; nothing where another scheduler is in office."""
-        if self._leadership and not self._leadership.hold():
+        if not self._hold():
             return
         for chore in self._chores:
             chore.step()
@@ -89,7 +89,7 @@ class Scheduler:
         for name, task in tasks:
             self._start(name, self._repeat, name, self._only_in_office(task), stop)
         if self._leadership:
-            self._start("leadership", self._repeat, "leadership", self._leadership.hold, stop)
+            self._start("leadership", self._repeat, "leadership", self._hold, stop)
         self._waiting_for = ""
         for thread in self._threads:
             thread.join()
@@ -99,6 +99,15 @@ class Scheduler:
         thread = threading.Thread(target=work, args=arguments, name=name)
         thread.start()
         self._threads.append(thread)
+
+    def _hold(self) -> bool:
+        if self._leadership is None:
+            return True
+        try:
+            return self._leadership.hold()
+        except NotPrepared:  # a database that was lost while this runs is made anew
+            self._prepare()
+            return self._leadership.hold()
 
     def _in_office(self) -> bool:
         return self._leadership is None or self._leadership.term is not None

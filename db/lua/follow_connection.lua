@@ -36,6 +36,7 @@ redis.call('DEL', KEYS[3])
 if #ids == 0 then
     return 0
 end
+count_act()
 redis.call('HINCRBY', KEYS[4], 'stored', -bits)
 redis.call('HINCRBY', KEYS[4], 'destroyed', bits)
 for first = 1, #ids, 1000 do
