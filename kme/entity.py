@@ -119,7 +119,7 @@ class Entity:
         several processes at once. Raises Unavailable where a store does not answer, BadRequest where the topology asks
         for what can't be served, Conflict where it contradicts what is registered."""
         migrate(self._dsn, self._db / "migrations")
-        self.keystore.claim(self.keywrap.fingerprint)
+        self.claim_store()
         self.registration.seed(saes, connections)
         for said in self.durability().values():
             log.warning("less durable than set: %s", said)
@@ -127,6 +127,10 @@ class Entity:
     def check(self) -> None:
         """Raises Unavailable, in words, unless both stores answer and are this KME's."""
         self.records.check()
+        self.claim_store()
+
+    def claim_store(self) -> None:
+        """Raises Unavailable, in words, where Redis does not answer or holds another KME's keys."""
         self.keystore.claim(self.keywrap.fingerprint)
 
     def durability(self) -> dict[str, str]:
@@ -182,10 +186,9 @@ class Entity:
             if link.folder
         ]
         witness_records = WitnessRecords(database, self.settings.kme_id)
-        witness = Witness(self.settings, witness_records, self.witness_store, self.catalogue, clock)
+        witness = Witness(self.settings, witness_records, self.witness_store, self.catalogue, self.claim_store, clock)
         peers = dict.fromkeys(link.peer_kme_id for link in self.settings.links)
         chores = [
-            Chore("witness", witness.compare),
             *(Chore(f"witness at {one}", partial(witness.exchange, one, self.peers[one])) for one in peers),
             Chore("quarantine", Quarantine(witness_records, self.keystore).step),
             *(Chore(f"the folder of link {one.link.name}", one.step) for one in sources),
@@ -200,6 +203,7 @@ class Entity:
             lambda: self.prepare(saes, connections),
             self.check,
             interval_s,
+            first=Chore("witness", witness.compare),
             chores=chores,
             leadership=leadership,
         )

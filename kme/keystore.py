@@ -251,6 +251,8 @@ class KeyStore:
         outcome, *found = self.run("fetch_keys", ["entitlement", "account", "audit"], args)
         if outcome == b"closed":
             raise Unconfirmed(found[0].decode())
+        if outcome == b"unchecked":
+            raise Unavailable("the key store was not compared with the database yet since it started: try again")
         if outcome != b"ok":
             return NotFetched(outcome == b"not_found", int(found[0]))
         connections = (UUID(one.decode()) for one in found[::2])

@@ -45,18 +45,22 @@ class Witness:
         records: WitnessRecords,
         store: WitnessStore,
         catalogue: Catalogue,
+        claim_store: Callable[[], None],
         clock: Callable[[], float],
     ) -> None:
         self._settings = settings
         self._records = records
         self._store = store
         self._catalogue = catalogue
+        self._claim_store = claim_store
         self._clock = clock
         self._told: dict[str, tuple[Mark, float]] = {}
         self._said: dict[str, str] = {}
 
     def compare(self) -> None:
-        """This site's two stores, one with the other. Raises Unavailable where one does not answer."""
+        """This site's two stores, one with the other. Raises Unavailable where one does not answer or is another KME's:
+        nothing of that is touched."""
+        self._claim_store()
         if self._compare():
             self._compare()
 

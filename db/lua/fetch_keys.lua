@@ -4,7 +4,8 @@
 -- ARGV: caller, master SAE of the path, time of a test or '', then the key ids
 -- Returns {'ok', connection and wrapped key of each in the order asked}; or {'not_entitled' or 'not_found', how many of
 -- the keys are, or were, for the caller}; or {'closed', KME id} where one waits for that KME's confirmation of the witness.
--- A key of an epoch that is over is not found.
+-- A key of an epoch that is over is not found. {'unchecked'} where one is not here, and Postgres was not compared yet
+-- since the server started: this may be another store.
 local caller, master = '\0' .. ARGV[1] .. '\0', '\n' .. ARGV[2]
 local known, mine, strange, closed = {}, 0, false, nil
 local run = this_run()
@@ -38,6 +39,9 @@ for i = 4, #ARGV do
     local copy = store and redis.call('HGET', store, ARGV[i] .. ARGV[1])
     local ends = copy and redis.call('ZSCORE', 'ends:copies', ARGV[i] .. store .. '|' .. ARGV[1])
     if not copy or tonumber(ends or 0) <= now then
+        if redis.call('HGET', 'witness', 'checked') ~= run then
+            return {'unchecked'}
+        end
         return {'not_found', mine}
     end
     answer[#answer + 1] = known[i]

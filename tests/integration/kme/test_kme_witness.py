@@ -70,7 +70,7 @@ def witness_of(site, clock=lambda: 0.0) -> Witness:
     """A scheduler's that does not know whether it is in office."""
     one = site.entity
     records = WitnessRecords(one.database, one.settings.kme_id)
-    return Witness(one.settings, records, one.witness_store, one.catalogue, clock)
+    return Witness(one.settings, records, one.witness_store, one.catalogue, one.claim_store, clock)
 
 
 def test_schedulers_and_workers_that_race_begin_no_epoch(running, received):
@@ -189,8 +189,8 @@ STEPS = 11
 
 
 def crashing(network, crash_at):
-    keepers = {chore.name: chore.step for chore in network.a.scheduler._chores}
-    witness, quarantine = keepers["witness"].__self__, keepers["quarantine"].__self__
+    witness = network.a.scheduler._first.step.__self__
+    (quarantine,) = (one.step.__self__ for one in network.a.scheduler._chores if one.name == "quarantine")
     assert quarantine._records is witness._records
     return crash_in(
         [

@@ -18,6 +18,8 @@ from restore_steps import (
 )
 from store_copies import dump, load
 
+from kme.errors import Unavailable
+
 from kme_steps import blocks
 
 
@@ -121,6 +123,38 @@ def test_both_sites_restored_to_other_moments_are_noticed_by_each_other(running,
     stores["kme-b"].restore("redis and postgres", of_b)
     assert_service_is_back(running, received)
     assert epoch(running.a) == 2
+
+
+def test_another_kmes_key_store_is_refused_untouched_and_service_is_back_with_the_own(
+    running, stores, redis_urls, received
+):
+    """The two Redises are swapped while both sites run: nothing is delivered, destroyed or believed."""
+    unfetched = exchange(running, received)
+    step(running)
+    own = {kme_id: one.redis.copy() for kme_id, one in stores.items()}
+    for kme_id, other in (("kme-a", "kme-b"), ("kme-b", "kme-a")):
+        stores[kme_id].redis.restore(own[other])
+    before = [without_clock(dump(url)) for url in redis_urls.values()]
+    for _ in range(3):
+        step(running)
+        assert give(running, received, unfetched) == [503, 503]
+        assert [take(running, received, master).status_code for master in ("sae-a", "sae-b")] == [503, 503]
+    for site in (running.a, running.b):
+        with pytest.raises(Unavailable, match="encrypted under key-encryption key .* give it the one it had"):
+            site.scheduler.step()
+        health = site.operator.get("/healthz")
+        assert health.status_code == 503 and "key-encryption key" in health.get_data(as_text=True)
+    assert [without_clock(dump(url)) for url in redis_urls.values()] == before
+    for kme_id, copy in own.items():
+        stores[kme_id].redis.restore(copy)
+    assert_service_is_back(running, received)
+    assert epochs(running) == (1, 1)
+    assert give(running, received, unfetched) == [200, 200]
+
+
+def without_clock(content: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    """It goes on, and callers' limits with it."""
+    return {name: value for name, value in content.items() if name != b"clock" and not name.startswith(b"calls:")}
 
 
 def test_the_database_of_another_kme_is_not_used(running, databases):
