@@ -121,6 +121,9 @@ class Entity:
         migrate(self._dsn, self._db / "migrations")
         self.claim_store()
         self.registration.seed(saes, connections)
+        if self.settings.appendfsync != "always":
+            chosen = self.settings.appendfsync
+            log.warning("QKD_APPENDFSYNC is %s: a power failure may lose the last seconds' deliveries", chosen)
         for said in self.durability().values():
             log.warning("less durable than set: %s", said)
 

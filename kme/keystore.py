@@ -9,8 +9,8 @@ Layout, with 16-byte binary UUIDs inside values:
 `audit` stream · `kek` fingerprint · `ends:*` sorted sets of when
 the time of keys is over · `clock` hash · `catalogue` mark of the last change of SAEs and connections · `removed` set of
 connections that get no key · `revisions` hash connection → its revision that was followed · `calls:{sae}`,
-`quota:{sae}` what its limits count · `refusals` hash of refused calls by kind · `witness`, `peers`, `bonds`, `confirmed`,
-`stale` see db/lua/witness.lua.
+`quota:{sae}` what its limits count · `refusals` hash of refused calls by kind · `witness`, `peers`, `bonds`,
+`confirmed`, `stale`: db/lua/witness.lua.
 A moment is when the key was recorded, 13 digits of milliseconds by the site's fast clock (db/lua/clock.lua). There is
 no EXPIRE anywhere: what Redis removes by itself would be missing in the account.
 """
@@ -80,8 +80,8 @@ class Entitlement:
 
 
 def entitlement(connection_id: UUID, master_sae_id: str, recipients: Sequence[str]) -> bytes:
-    """Who may fetch a key, as the scripts read it; cut.lua puts the block's bond behind the connection's id. SAE ids are
-    printable, so neither separator occurs in one."""
+    """Who may fetch a key, as the scripts read it; cut.lua puts the block's bond behind the connection's id. SAE ids
+    are printable, so neither separator occurs in one."""
     return "\0".join([str(connection_id), *recipients, f"\n{master_sae_id}"]).encode()
 
 

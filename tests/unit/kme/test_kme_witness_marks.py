@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,3 +67,10 @@ def test_of_two_marks_one_is_ahead_unless_they_are_the_same(one, other):
 def test_an_answer_that_is_not_understood_changes_nothing(reply):
     with pytest.raises(Unavailable, match="not understood"):
         answer_in(reply)
+
+
+def test_every_script_that_moves_bits_in_the_account_counts_its_act():
+    scripts = {path.name: path.read_text() for path in (Path(__file__).parents[3] / "db" / "lua").glob("*.lua")}
+    moving = {name for name, text in scripts.items() if "account" in text}
+    assert len(moving) > 8
+    assert [name for name in moving if "count_act()" not in scripts[name]] == []

@@ -6,12 +6,13 @@ import pytest
 
 from qkd_lab import configuration
 from qkd_lab.cli import network
+from qkd_lab.topology import SHIPPED
 from services.settings import Settings, SettingsError
 
 
 def environ(**more):
     names = ("QKD_PROCESS", "QKD_TOPOLOGY", "QKD_ADDRESSES", "QKD_PKI", "QKD_SECRETS", "QKD_STATE")
-    return dict.fromkeys(names, "x") | more
+    return dict.fromkeys(names, "x") | {"QKD_TOPOLOGY": str(SHIPPED / "two-sites.toml")} | more
 
 
 def test_everysec_is_a_choice_and_nothing_less_is():

@@ -59,7 +59,7 @@ def test_cut_connections_to_postgres_begin_no_epoch(running, stores, received):
     assert epochs(running) == (1, 1)
 
 
-def test_a_store_that_is_less_durable_than_set_is_named(running, stores):
+def test_a_store_that_is_less_durable_than_set_is_named(running, stores, caplog):
     one = running.a.entity
     assert weaknesses(one.database, one.keystore, one.settings.appendfsync) == []
     with redis.Redis.from_url(stores["kme-a"].redis.url) as client:
@@ -67,6 +67,8 @@ def test_a_store_that_is_less_durable_than_set_is_named(running, stores):
         (said,) = weaknesses(one.database, one.keystore, "always")
         assert "appendfsync is everysec" in said and "always" in said
         assert weaknesses(one.database, one.keystore, "everysec") == []
+        one.prepare()
+        assert "less durable than set: Redis: appendfsync is everysec" in caplog.text
         health = running.a.operator.get("/healthz").get_json()
         assert health["status"] == "ok" and "appendfsync is everysec" in health["durability"]
         client.config_set("appendonly", "no")
@@ -80,6 +82,14 @@ def test_a_store_that_is_less_durable_than_set_is_named(running, stores):
         assert "synchronous_commit is off" in said, name
     finally:
         stores["kme-a"].postgres.set("synchronous_commit", None)
+
+
+def test_everysec_is_said_at_the_start_where_it_is_chosen(running, restarted, make_site, caplog):
+    restarted("kme-a")
+    assert "QKD_APPENDFSYNC" not in caplog.text
+    chosen = make_site("kme-a", settings={"appendfsync": "everysec"}).entity
+    chosen.prepare()
+    assert "QKD_APPENDFSYNC is everysec: a power failure may lose" in caplog.text
 
 
 def test_every_answer_is_on_disk_before_it_is_given(running, stores, received):
