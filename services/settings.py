@@ -45,6 +45,7 @@ class Settings:
     keys: Path
     kme: Mapping[str, Any]  # by the names of kme.model.KmeSettings
     faults: Mapping[str, Any]  # by those of kme.faults.Faults
+    seed: int | None = None
     detours_file: Path | None = None
     revocations: Path | None = None
 
@@ -70,6 +71,7 @@ class Settings:
             keys=Path(found["QKD_KEYS"] or Path(found["QKD_STATE"]) / "keys"),
             kme={one.name: kme[one.name].value for one in configuration.KME},
             faults={one.name.removeprefix("fault_"): kme[one.name].value for one in configuration.FAULTS},
+            seed=found["QKD_SEED"],
             detours_file=Path(found["QKD_DETOURS"]) if found["QKD_DETOURS"] else None,
             revocations=Path(found["QKD_CRLS"]) if found["QKD_CRLS"] else None,
         )
