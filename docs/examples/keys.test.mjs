@@ -1,4 +1,4 @@
-// A client in JavaScript and its test: `qkd-lab exec --embedded -- node --test docs/examples/keys.test.mjs`.
+// A client in JavaScript and its test: `qkd-lab exec --embedded --prefilled 2 -- node --test docs/examples/keys.test.mjs`.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -26,7 +26,7 @@ function sae(site) {
 
 test("both ends have the same key, once", async () => {
   const [a, b] = [sae("A"), sae("B")];
-  const taken = await a(`${env.SAE_B_ID}/enc_keys`, { number: 2, size: 128 });
+  const taken = await a(`${env.SAE_B_ID}/enc_keys`, { number: 2 });
   assert.equal(taken.status, 200);
   const wanted = { key_IDs: taken.keys.map(({ key_ID }) => ({ key_ID })) };
   const fetched = await b(`${env.SAE_A_ID}/dec_keys`, wanted);

@@ -175,7 +175,7 @@ def test_three_sites_in_a_chain():
 
 @pytest.mark.parametrize("program", [["sh", "keys.sh"], ["node", "--test", "keys.test.mjs"]], ids=["curl", "node"])
 def test_an_example_in_another_language(program):
-    command = [sys.executable, "-m", "qkd_lab.cli", "exec", "--embedded", "--", *program]
+    command = [sys.executable, "-m", "qkd_lab.cli", "exec", "--embedded", "--prefilled", "2", "--", *program]
     done = subprocess.run(command, cwd=EXAMPLES, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
