@@ -107,6 +107,15 @@ ENVIRONMENT = (
         "A file of addresses to dial instead of those in the address book, in the same form: for proxies of tests.",
         SERVICES,
     ),
+    Setting(
+        "QKD_SEED",
+        int,
+        None,
+        "The same key bits at every run, for tests: whoever knows it knows every key.",
+        "QKDE",
+        0,
+        2**31 - 1,
+    ),
     Setting("QKD_WORKERS", int, 1, "Worker processes of a KME's server.", "KME", 1, 64),
     Setting(
         "QKD_LOG_LEVEL",
@@ -132,6 +141,13 @@ ENVIRONMENT = (
         "`wheels`: the system's database servers are not looked for.",
         COMMAND,
         choices=("wheels",),
+    ),
+    Setting(
+        "QKD_LAB_HOSTS",
+        str,
+        "",
+        "More names and addresses, with blanks between, for the certificates of a new lab's listeners.",
+        COMMAND,
     ),
     Setting("QKD_LAB_SERVICES", str, "", "Another package of entry modules than the lab's own.", COMMAND),
     Setting(
