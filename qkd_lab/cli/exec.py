@@ -23,7 +23,7 @@ def exec_(embedded: bool, topology: str | None, prefilled: int, seed: int | None
     """Run a command with a fresh network, which its environment names, and remove the network after it.
 
     \b
-    QKD_NETWORK                                 folder of the network: `qkd-lab` commands work there
+    NETWORK_FOLDER                               folder of the network: `qkd-lab` commands work there
     KME_<SITE>_URL                              where the KME of a site is, as KME_A_URL
     SAE_<SITE>_ID, _CERT, _KEY, _CA             the first SAE of a site: its id, PEM files
     """
@@ -44,7 +44,7 @@ def exec_(embedded: bool, topology: str | None, prefilled: int, seed: int | None
 
 def variables(network: QKDNetwork) -> dict[str, str]:
     """What a program needs to know of a network."""
-    found = {"QKD_NETWORK": str(network.folder)}
+    found = {"NETWORK_FOLDER": str(network.folder)}
     for site in network.topology.sites:
         name = re.sub(r"[^A-Z0-9]", "_", site.name.upper())
         found[f"KME_{name}_URL"] = network.kme(site.name).url
