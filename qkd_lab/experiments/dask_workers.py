@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from qkd_lab.experiments.computed import compute
 from qkd_lab.experiments.errors import ExperimentError
@@ -11,6 +12,7 @@ from qkd_lab.experiments.origin import origin
 from qkd_lab.experiments.tasks import Task
 
 CONNECT_TIMEOUT_S = 5
+EXPECTED = "that of a running scheduler, such as tcp://127.0.0.1:8786"
 
 
 def run(tasks: Sequence[Task], address: str) -> Iterator[tuple[Task, dict[str, Any], float, dict[str, Any]]]:
@@ -20,11 +22,11 @@ def run(tasks: Sequence[Task], address: str) -> Iterator[tuple[Task, dict[str, A
     except ImportError:
         raise ExperimentError("--dask needs the package distributed: pip install -e '.[research]'") from None
     try:
-        client = Client(address, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
-    except (OSError, ValueError) as error:
+        client = Client(_checked(address), timeout=CONNECT_TIMEOUT_S)
+    except OSError as error:
         raise ExperimentError(
-            f"--dask {address}: no Dask scheduler answers there ({' '.join(str(error).split())}), expected an address "
-            "such as tcp://127.0.0.1:8786"
+            f"--dask {address}: no Dask scheduler answers there within {CONNECT_TIMEOUT_S} s ({type(error).__name__}), "
+            f"expected {EXPECTED}"
         ) from None
     with client:
         try:
@@ -35,6 +37,17 @@ def run(tasks: Sequence[Task], address: str) -> Iterator[tuple[Task, dict[str, A
         futures = {client.submit(_compute, task, pure=False): task for task in tasks}
         for future in as_completed(futures):
             yield futures[future], *_result_of(future, address)
+
+
+def _checked(address: str) -> str:
+    """What no client should be made for: a half-made one goes on complaining."""
+    try:
+        parts = urlsplit(address)
+        if parts.scheme in ("tcp", "tls", "ws", "wss") and parts.hostname and parts.port:
+            return address
+    except ValueError:
+        pass
+    raise ExperimentError(f"--dask {address}: no address, expected {EXPECTED}")
 
 
 def _compute(task: Task) -> tuple[dict[str, Any], float, dict[str, Any]]:
