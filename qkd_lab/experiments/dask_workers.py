@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +22,8 @@ def run(tasks: Sequence[Task], address: str) -> Iterator[tuple[Task, dict[str, A
         from distributed import Client, as_completed
     except ImportError:
         raise ExperimentError("--dask needs the package distributed: pip install -e '.[research]'") from None
+    for name in ("distributed", "distributed.client"):  # what goes wrong is said here, in one line
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         client = Client(_checked(address), timeout=CONNECT_TIMEOUT_S)
     except OSError as error:

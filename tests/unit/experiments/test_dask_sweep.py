@@ -43,9 +43,15 @@ def dask_process(tmp_path):
 
 
 @pytest.fixture
-def scheduler(tmp_path, dask_process):
+def scheduler_process(tmp_path, dask_process):
     file = tmp_path / "scheduler.json"
-    dask_process("dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file))
+    return dask_process("dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file))
+
+
+@pytest.fixture
+def scheduler(tmp_path, scheduler_process):
+    """Its address."""
+    file = tmp_path / "scheduler.json"
 
     def address():
         try:
@@ -79,6 +85,20 @@ def test_no_point_is_lost_or_counted_twice_when_a_worker_is_killed(tmp_path, das
     tasks = {task.identity: task for task in tasks_of(read(str(path)))}
     last = rows[-1]
     assert computed.compute(tasks[last["series"], last["point"], last["repetition"]])[0] == last["result"]
+
+
+def test_a_scheduler_that_goes_is_one_line_and_the_rest_can_be_gone_on_with(
+    tmp_path, dask_process, scheduler, scheduler_process
+):
+    found = tmp_path / "experiment.jsonl"
+    worker_of(dask_process, scheduler)
+    sweep = start("sweep", written(tmp_path, LONG), "--dask", scheduler, cwd=tmp_path)
+    wait_for(lambda: rows_of(found) or sweep.poll() is not None)
+    scheduler_process.kill()
+    _, complaints = sweep.communicate(timeout=120)
+    assert sweep.returncode == 1 and complaints.count("\n") == 1, complaints
+    assert "the scheduler has gone" in complaints
+    assert f"{len(rows_of(found))} of 26 points are in experiment.jsonl: the same command goes on" in complaints
 
 
 def test_a_scheduler_without_workers_is_one_line(tmp_path, scheduler):
