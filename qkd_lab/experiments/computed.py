@@ -15,15 +15,19 @@ from qkd_lab.experiments.tasks import Task
 from qkde import parameter_sets
 from qkde.expected_round import expected_round
 from qkde.frame_pair import reconcile_frame_pair
+from qkde.link.aer import SimulationFailed
 from qkde.parameter_sets import ParameterSet
 from qkde.rates.optimum import CHOSEN, optimised
 from qkde.rates.predicted import Assumptions, predict
 
 
 def compute(task: Task) -> tuple[dict[str, Any], float]:
-    """The result and the seconds it took."""
+    """The result and the seconds it took. Raises ExperimentError for a point that turns out impossible on the way."""
     started = time.perf_counter()
-    result = _BY_KIND[task.kind](task.parameters, task.seed)
+    try:
+        result = _BY_KIND[task.kind](task.parameters, task.seed)
+    except (ValueError, SimulationFailed) as error:
+        raise ExperimentError(f"series {task.series}, point {task.point + 1}: {error}") from error
     return result, time.perf_counter() - started
 
 

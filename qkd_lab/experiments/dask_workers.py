@@ -36,7 +36,7 @@ def run(tasks: Sequence[Task], address: str) -> Iterator[tuple[Task, dict[str, A
             client.wait_for_workers(1, timeout=CONNECT_TIMEOUT_S)
         except TimeoutError:
             raise ExperimentError(f"--dask {address}: the scheduler has no workers, expected one at least") from None
-        # Results are made here alone; pure=False, since a task that was lost must be computed, not looked up.
+        # pure=False: nothing is taken from what the cluster remembers of an earlier sweep.
         futures = {client.submit(_compute, task, pure=False): task for task in tasks}
         for future in as_completed(futures):
             yield futures[future], *_result_of(future, address)
