@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any, Protocol
 from uuid import UUID, uuid4
 
@@ -62,7 +63,8 @@ class RoundReports:
 
 
 def in_thread(work: Callable[[], None]) -> None:
-    threading.Thread(target=work, name="round", daemon=True).start()
+    # What the round logs and asks for belongs to the step that ordered it.
+    threading.Thread(target=copy_context().run, args=(work,), name="round", daemon=True).start()
 
 
 class Orders(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json as json_text
 import logging
 import ssl
@@ -16,6 +17,7 @@ from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.util.retry import Retry
 
+from mutual_tls import request_id
 from mutual_tls.contexts import CredentialError, Credentials, client_context
 from mutual_tls.identity import Identity, NoIdentity, identity_of_der
 from mutual_tls.revocation import RevocationError, Revocations, stamp_of
@@ -105,7 +107,7 @@ class Peer:
                 f"https://{self.address}{path}",
                 params=params,
                 data=octets if json is None else json_text.dumps(json, separators=(",", ":")),
-                headers={"Content-Type": OCTETS if json is None else "application/json"},
+                headers={"Content-Type": OCTETS if json is None else "application/json"} | request_id.headers(),
                 timeout=(min(5.0, self.timeout_s), timeout_s or self.timeout_s),
                 allow_redirects=False,
             )
@@ -115,6 +117,11 @@ class Peer:
             message, details = _problem(response)
             raise Refused(response.status_code, f"{self.identity}: {message}", details)
         return Reply(response.status_code, response.content)
+
+    def check(self, path: str = "/", timeout_s: float = 3.0) -> None:
+        """Raises Unreachable unless the other process answers, whatever it says."""
+        with contextlib.suppress(Refused):
+            self.request("GET", path, timeout_s=timeout_s)
 
     def close(self) -> None:
         self._session.close()

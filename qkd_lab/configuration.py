@@ -107,6 +107,21 @@ ENVIRONMENT = (
         "A file of addresses to dial instead of those in the address book, in the same form: for proxies of tests.",
         SERVICES,
     ),
+    Setting(
+        "QKD_LOG_FORMAT",
+        str,
+        "text",
+        "How a log line is written: for people, or as a JSON object for programs.",
+        SERVICES,
+        choices=("text", "json"),
+    ),
+    Setting(
+        "PROMETHEUS_MULTIPROC_DIR",
+        str,
+        "",
+        "The folder in which the workers of one process count together; it is emptied at the start. Several need one.",
+        SERVICES,
+    ),
     Setting("QKD_WORKERS", int, 1, "Worker processes of a KME's server.", "KME", 1, 64),
     Setting(
         "QKD_LOG_LEVEL",

@@ -77,6 +77,10 @@ class LabFolder:
         """What a process must not lose, in a folder of its own."""
         return self.path / "state" / quote(process, safe="")
 
+    def metrics(self, process: str) -> Path:
+        """Where its workers count together; nothing that has to last."""
+        return self.path / "metrics" / quote(process, safe="")
+
     def make(self) -> None:
         # Open, so that unprivileged database servers reach their data in it; secrets lie in folders of mode 0700.
         self.path.mkdir(mode=0o755, parents=True, exist_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections.abc import Callable
 from dataclasses import asdict
 
 from mutual_tls.identity import Identity
@@ -20,6 +20,7 @@ from qkde.parameter_sets.rounds import round_parameters
 
 from .listeners import Listener, Server
 from .process import run
+from .qkde_metrics import CountedReports
 from .settings import Settings, SettingsError
 
 REPORTS_KEPT = 50
@@ -43,8 +44,10 @@ def make(settings: Settings) -> Server:
     spool_key = bytes.fromhex(settings.secret("spool-key"))
     spool = Spool(settings.state / "spool", spool_key)
     spool.discard_unfinished()
-    handover = Handover(spool, settings.peer(kme.id, "qkde", kme))
-    reports: deque = deque(maxlen=REPORTS_KEPT)
+    own_kme = settings.peer(kme.id, "qkde", kme)
+    handover = Handover(spool, own_kme)
+    reports = CountedReports(maxlen=REPORTS_KEPT)
+    needs: dict[str, Callable[[], object]] = {f"KME {kme.id}": own_kme.check}
 
     def end(link: Link) -> AliceEnd | BobEnd:
         other = link.bob if site == link.alice else link.alice
@@ -63,6 +66,8 @@ def make(settings: Settings) -> Server:
             handover=handover,
             reports=reports,
         )
+        needs[f"QKDE {other_qkde.id}"] = hosted.other_qkde.check
+        needs[f"quantum link {link.name}"] = hosted.quantum.check
         return AliceEnd(hosted) if site == link.alice else BobEnd(hosted)
 
     entity = QkdEntity(settings.process, {link.name: end(link) for link in links}, handover, reports)
@@ -76,6 +81,7 @@ def make(settings: Settings) -> Server:
         ],
         threads=12,
         background=entity.run,
+        needs=needs,
     )
 
 

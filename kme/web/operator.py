@@ -79,7 +79,7 @@ def operator_app(kme: Entity) -> Flask:
                 "kme_id": settings.kme_id,
                 "site": settings.site,
                 "saes": [sae.sae_id for sae in kme.records.saes()],
-                "pools": _pools(kme),
+                "pools": pools_of(kme),
                 "links": links,
                 "account": kme.account().as_json(),
             }
@@ -95,7 +95,7 @@ def _block_id(text: str) -> UUID:
         raise BadRequest("block_id in the query: expected a UUID") from None
 
 
-def _pools(kme: Entity) -> list[dict[str, Any]]:
+def pools_of(kme: Entity) -> list[dict[str, Any]]:
     """The pools this KME fills: those of connections whose master is here."""
     return [
         {
