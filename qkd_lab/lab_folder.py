@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
+from qkd_lab import monitoring
 from qkd_lab.addresses import AddressBook
 from qkd_lab.pki.secrets import make_secrets, secrets_folder
 from qkd_lab.pki.store import Pki
@@ -109,6 +110,7 @@ class LabFolder:
                     private_folder(link.folder_at(site, self.keys))
         write_json(self.addresses, book, 0o644)
         write_json(self.endpoints, urls, 0o644)
+        monitoring.write(self.path, topology, urls)
 
     def read_endpoints(self) -> dict[str, str]:
         """Raises LabError where there is no lab, in words a user can act on."""

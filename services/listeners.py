@@ -136,13 +136,13 @@ class Server(BaseApplication):
         return metrics.exposition(self._asked)
 
     def _own_metrics(self) -> metrics.Samples:
-        yield "qkd_process_info", (self._name, __version__, platform.python_version()), 1
+        yield "qkd_process_info", (__version__, platform.python_version()), 1
         yield "qkd_process_start_time_seconds", (), self._about["started_at"]
         shown = x509.load_pem_x509_certificate(self._credentials.certificate.read_bytes())
         yield "qkd_certificate_expiry_timestamp_seconds", (), shown.not_valid_after_utc.timestamp()
 
     def _start_threads(self, worker: ProcessWorker) -> None:
-        metrics.WORKERS.labels(self._name).set(1)
+        metrics.WORKERS.labels("serving").set(1)
         # A worker that is started later begins with what is there now, not with what was there when the master began.
         self._refresh()
         threading.Thread(target=self._keep_fresh, args=(worker.stopping,), name="refresh", daemon=True).start()

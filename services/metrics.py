@@ -29,7 +29,7 @@ SECONDS = Histogram(
     ["listener", "method"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 90),
 )
-WORKERS = Gauge("qkd_workers", "Worker processes that serve now.", ["process"], multiprocess_mode="livesum")
+WORKERS = Gauge("qkd_workers", "Worker processes by what they do now.", ["state"], multiprocess_mode="livesum")
 
 
 class LookedUp:
@@ -53,7 +53,7 @@ class LookedUp:
 
 
 SERVER = LookedUp(
-    qkd_process_info=("Always 1; the labels say what runs.", ("process", "version", "python")),
+    qkd_process_info=("Always 1; the labels say what runs.", ("version", "python")),
     qkd_process_start_time_seconds=("When the process started, in Unix time.", ()),
     qkd_certificate_expiry_timestamp_seconds=("When the certificate that it shows ends, in Unix time.", ()),
 )
