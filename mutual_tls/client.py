@@ -37,13 +37,20 @@ class Unreachable(PeerError):
 
 
 class Refused(PeerError):
-    """The other process answered with an error."""
+    """The other process answered with an error. `body`: the members of its JSON object, none where it is no such."""
 
-    def __init__(self, status: int, message: str, details: list[dict[str, Any]] | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        details: list[dict[str, Any]] | None = None,
+        body: dict[str, Any] | None = None,
+    ) -> None:
         super().__init__(f"{message} ({status})")
         self.status = status
         self.message = message
         self.details = details or []
+        self.body = body or {}
 
 
 @dataclass(frozen=True)
@@ -114,8 +121,8 @@ class Peer:
         except (requests.RequestException, NoIdentity) as error:
             raise Unreachable(f"{self.identity} at {self.address}: {cause_of(error)}") from error
         if response.status_code >= 300:
-            message, details = _problem(response)
-            raise Refused(response.status_code, f"{self.identity}: {message}", details)
+            message, details, body = _problem(response)
+            raise Refused(response.status_code, f"{self.identity}: {message}", details, body)
         return Reply(response.status_code, response.content)
 
     def check(self, path: str = "/", timeout_s: float = 3.0) -> None:
@@ -183,12 +190,12 @@ def cause_of(error: BaseException) -> str:
     return str(chain[-1]) or type(error).__name__
 
 
-def _problem(response: requests.Response) -> tuple[str, list[dict[str, Any]]]:
+def _problem(response: requests.Response) -> tuple[str, list[dict[str, Any]], dict[str, Any]]:
     try:
         body = response.json()
-        return str(body["message"]), list(body.get("details") or [])
+        return str(body["message"]), list(body.get("details") or []), body
     except (ValueError, KeyError, TypeError, AttributeError):
-        return response.reason or "an error without a message", []
+        return response.reason or "an error without a message", [], {}
 
 
 class _IdentityAdapter(HTTPAdapter):

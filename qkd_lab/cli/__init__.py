@@ -14,6 +14,7 @@ from qkd_lab.cli.demo import demo
 from qkd_lab.cli.doctor import doctor
 from qkd_lab.cli.fault import fault
 from qkd_lab.cli.link import link
+from qkd_lab.cli.logs import logs
 from qkd_lab.cli.network import down, status, up
 from qkd_lab.cli.pki import pki
 from qkd_lab.cli.rate import rate
@@ -36,7 +37,7 @@ def cli() -> None:
 
 
 for command in (
-    up, down, status, demo, register, sae, connection, link, fault, pki, config, doctor, bb84, rate, verify_block,
+    up, down, status, logs, demo, register, sae, connection, link, fault, pki, config, doctor, bb84, rate, verify_block,
 ):
     cli.add_command(command)
 

@@ -29,8 +29,10 @@ def scrape_configuration(topology: Topology, urls: Mapping[str, str]) -> str:
     """In YAML; `urls` is what `.lab/endpoints.json` holds: every operator listener as `<process>.ops`."""
     lines = []
     for process in services(topology):
+        if (address := urls.get(f"{process.name}.ops")) is None:
+            continue
         labels = {"process": process.name, "kind": process.kind} | ({"site": process.site} if process.site else {})
-        target = {"targets": [urls[f"{process.name}.ops"].removeprefix("https://")], "labels": labels}
+        target = {"targets": [address.removeprefix("https://")], "labels": labels}
         lines.append(f"      - {json.dumps(target)}\n")
     return HEAD % {"name": CERTIFICATE} + "".join(lines)
 
