@@ -72,8 +72,11 @@ def stores_of(kme: Entity) -> dict[str, Callable[[], object]]:
 
 def store_metrics(kme: Entity) -> Asked:
     def values() -> Samples:
-        for name, check in stores_of(kme).items():
-            yield "qkd_kme_store_up", (name,), float(_succeeds(check))
+        up = {name: _succeeds(check) for name, check in stores_of(kme).items()}
+        for name, answers in up.items():
+            yield "qkd_kme_store_up", (name,), float(answers)
+        if not all(up.values()):
+            return  # what it can't tell would be waited for until Prometheus has gone
         pools: dict[tuple[str, str], list[int]] = {}
         few = Few()
         for pool in pools_of(kme):

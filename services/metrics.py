@@ -36,17 +36,17 @@ class LookedUp:
     """What is looked up when somebody reads it: name -> help and labels. A name in `_total` is a counter's."""
 
     def __init__(self, **described: tuple[str, tuple[str, ...]]) -> None:
-        self._described = described
+        self.described = described
 
     def describe(self) -> list[Metric]:
         return [
             (CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily)(name, text, labels=labels)
-            for name, (text, labels) in self._described.items()
+            for name, (text, labels) in self.described.items()
         ]
 
     def read(self, values: Iterable[tuple[str, tuple[str, ...], float]]) -> list[Metric]:
         """From name, label values and value of each sample."""
-        families: dict[str, Any] = dict(zip(self._described, self.describe(), strict=True))
+        families: dict[str, Any] = dict(zip(self.described, self.describe(), strict=True))
         for name, labels, value in values:
             families[name].add_metric(labels, value)
         return [family for family in families.values() if family.samples]

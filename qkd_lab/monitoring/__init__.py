@@ -15,7 +15,7 @@ CERTIFICATE = "prometheus"  # its folder in `.lab/pki`
 
 HEAD = """\
 # Made from the topology. All paths are relative to this file: prometheus --config.file=prometheus.yml
-global: {scrape_interval: 5s, evaluation_interval: 5s}
+global: {scrape_interval: 10s, scrape_timeout: 9s, evaluation_interval: 10s}
 rule_files: [alerts.yml]
 scrape_configs:
   - job_name: qkd-lab
