@@ -39,6 +39,7 @@ def observed(listener: str, app: App) -> App:
                 SECONDS.labels(listener, method).observe(elapsed_s)
                 if reason:
                     REFUSALS.labels(listener, method, reason).inc()
-                log.debug("%s %s: %s %s in %.1f ms", listener, method, code, reason or "", elapsed_s * 1000)
+                    code = f"{code} {reason}"
+                log.debug("%s %s: %s in %.1f ms", listener, method, code, elapsed_s * 1000)
 
     return answered
