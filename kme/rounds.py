@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from contextvars import copy_context
 from typing import Any, Protocol
 from uuid import UUID, uuid4
 
@@ -15,6 +14,7 @@ from kme.database import Database
 from kme.errors import KmeError
 from kme.model import KmeSettings, Link
 from kme.planning import BackOff
+from mutual_tls import request_id
 from mutual_tls.client import Peer, PeerError
 
 log = logging.getLogger(__name__)
@@ -63,8 +63,7 @@ class RoundReports:
 
 
 def in_thread(work: Callable[[], None]) -> None:
-    # What the round logs and asks for belongs to the step that ordered it.
-    threading.Thread(target=copy_context().run, args=(work,), name="round", daemon=True).start()
+    threading.Thread(target=work, name="round", daemon=True).start()
 
 
 class Orders(Protocol):
@@ -106,8 +105,10 @@ class Rounds:
         return True
 
     def _run(self) -> None:
+        block_id = uuid4()
         try:
-            succeeded = self._one_round()
+            with request_id.begun(str(block_id)):  # what is said of a round anywhere is found by its block's id
+                succeeded = self._one_round(block_id)
         except Exception as error:
             log.error("link %s: a round ended in %s", self._link.name, type(error).__name__)
             succeeded = False
@@ -117,8 +118,8 @@ class Rounds:
             self._back_off.failed(self._clock())
         self._running.release()
 
-    def _one_round(self) -> bool:
-        name, block_id = self._link.name, uuid4()
+    def _one_round(self, block_id: UUID) -> bool:
+        name = self._link.name
         try:
             order = {"link": name, "block_id": str(block_id)}
             report = self._qkde.request("POST", "/v1/orders", json=order, timeout_s=self._settings.order_timeout_s).json

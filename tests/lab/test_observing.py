@@ -85,8 +85,8 @@ def test_one_id_goes_with_a_message_through_both_sites_and_with_a_round_to_the_l
     send(lab, "followed")
     for process in ("sae-a", "kme-a", "sae-b", "kme-b"):
         eventually(lambda name=process: f"[{REQUEST_ID['X-Request-ID']}]" in log_of(lab, name), f"its id at {process}")
-    ordered = re.search(r"a block of \d+ secret bits.*\[([0-9a-f]{32})\]", log_of(lab, "kme-a-scheduler"))
-    for process in ("qkde-a", "qkde-b", "qlink-a-b"):
+    ordered = re.search(r"a block of \d+ secret bits.*\[([0-9a-f-]{36})\]", log_of(lab, "kme-a-scheduler"))
+    for process in ("qkde-a", "qkde-b", "qlink-a-b", "kme-a", "kme-b"):
         assert f"[{ordered[1]}]" in log_of(lab, process), process
     shown = lab.command("logs", "sae-a", "-n", "100000").splitlines()
     assert all(line.startswith("sae-a ") for line in shown)
