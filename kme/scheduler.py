@@ -128,16 +128,16 @@ class Scheduler:
     def _repeat(self, name: str, task: Callable[[], object], stop: threading.Event) -> None:
         said = ""
         while not stop.is_set():
-            try:
-                with request_id.begun():
+            with request_id.begun():
+                try:
                     task()
-                said = ""
-            except Exception as error:
-                # A thread of the scheduler must not die of what it did not foresee.
-                trouble = _in_words(error)
-                if trouble != said:
-                    said = trouble
-                    log.error("%s: %s", name, trouble)
+                    said = ""
+                except Exception as error:
+                    # A thread of the scheduler must not die of what it did not foresee.
+                    trouble = _in_words(error)
+                    if trouble != said:
+                        said = trouble
+                        log.error("%s: %s", name, trouble)
             stop.wait(self._interval_s)
 
 

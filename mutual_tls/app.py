@@ -8,6 +8,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from flask import Flask, Response, abort, g, request
@@ -180,8 +181,11 @@ def operator_app(
 
     @app.get("/readyz")
     def readyz() -> Response:
-        needs = {name: _trouble(check) for name, check in request.environ.get(NEEDS, {}).items()}
-        troubles = [fault(), request.environ.get(FAULT), *needs.values()]
+        checks = request.environ.get(NEEDS, {})
+        with ThreadPoolExecutor(len(checks) + 1) as pool:  # each may have to wait for somebody who is silent
+            own, asked = pool.submit(fault), pool.map(_trouble, checks.values())
+            needs = dict(zip(checks, asked, strict=True))
+        troubles = [own.result(), request.environ.get(FAULT), *needs.values()]
         why = list(dict.fromkeys(trouble for trouble in troubles if trouble))
         state: dict[str, Any] = {"ready": not why, "why": why, "needs": {n: t or "ok" for n, t in needs.items()}}
         if why:

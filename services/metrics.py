@@ -61,14 +61,14 @@ Samples = Iterator[tuple[str, tuple[str, ...], float]]
 
 
 class Asked:
-    """LookedUp and how their values are asked for, as prometheus_client takes them."""
+    """What is looked up, and how, as prometheus_client takes it."""
 
-    def __init__(self, gauges: LookedUp, values: Callable[[], Samples]) -> None:
-        self._gauges = gauges
+    def __init__(self, described: LookedUp, values: Callable[[], Samples]) -> None:
+        self._described = described
         self._values = values
 
     def collect(self) -> list[Metric]:
-        return self._gauges.read(self._until_it_fails())
+        return self._described.read(self._until_it_fails())
 
     def _until_it_fails(self) -> Samples:
         """A store that does not answer must not hide what else there is to read."""

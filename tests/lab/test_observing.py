@@ -142,6 +142,9 @@ def test_a_process_that_stands_still_is_named_by_all_who_need_it_and_by_the_doct
         bad = {one["check"]: one for one in findings if not one["good"]}
         assert bad["processes"]["text"].startswith("qkde-b: ") and "qkde-b" in bad["processes"]["hint"]
         assert any(one["text"].startswith("qkde-a → QKDE qkde-b") for one in findings if not one["good"])
+        shown = json.loads(lab.command("status", "--json", expected=1))["processes"]
+        assert shown["qkde-b"]["health"] != "ok" and shown["qkde-a"]["health"] == "ok"
+        assert any("qkde-b" in why for why in shown["qkde-a"]["why"]) and shown["kme-b"]["why"] == []
     eventually(lambda: readiness(lab, "qkde-a")["ready"], "the QKDE that went on")
 
 
