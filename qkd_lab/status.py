@@ -11,7 +11,7 @@ from qkd_lab.operator_calls import Operator
 
 def gather(operator: Operator) -> dict[str, Any]:
     """Processes (what is wrong with one is its `health`, what a healthy one lacks of others `why`), endpoints, pools,
-    accounts, quantum links, folders with key files, the latest reports."""
+    accounts, witnesses, quantum links, folders with key files, the latest reports."""
     supervised = operator.lab.read_state().get("processes", {})
     names = [process.name for process in operator.processes]
     with ThreadPoolExecutor(8) as pool:
@@ -19,7 +19,7 @@ def gather(operator: Operator) -> dict[str, Any]:
         healthy = [name for name in names if health[name] == "ok"]
         readiness = dict(zip(healthy, pool.map(operator.readiness, healthy), strict=True))
     found: dict[str, Any] = {"processes": {}, "endpoints": operator.endpoints}
-    found |= {"pools": [], "accounts": {}, "links": {}, "folders": [], "reports": []}
+    found |= {"pools": [], "accounts": {}, "witnesses": {}, "links": {}, "folders": [], "reports": []}
     for name, child in supervised.items():
         well = "ok" if child["state"] == "ready" else child["state"]
         found["processes"][name] = {"health": health.get(name, well), **child}
@@ -41,6 +41,7 @@ def gather(operator: Operator) -> dict[str, Any]:
                 for one in status.get("links", [])
                 if one.get("origin") == "directory"
             ]
+            found["witnesses"][process.name] = status.get("witness", {})
         elif process.kind == "qkde":
             # Both ends of a link report the same round.
             known = {report["block_id"] for report in found["reports"]}

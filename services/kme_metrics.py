@@ -67,7 +67,7 @@ def count_delivery(master: str, slave: str, role: str, key_count: int, bit_count
 
 def stores_of(kme: Entity) -> dict[str, Callable[[], object]]:
     """Both stores by name, each with its check."""
-    return {"Postgres": kme.records.check, "Redis": lambda: kme.keystore.claim(kme.keywrap.fingerprint)}
+    return {"Postgres": kme.records.check, "Redis": kme.claim_store}
 
 
 def store_metrics(kme: Entity) -> Asked:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Finding:
     """`check` is what was looked at, of few: python, servers, disk, ports, certificates, processes, databases, peers,
-    clocks, versions, pools, links, account. `hint`: what to do, where it is not good."""
+    clocks, versions, pools, links, witness, account. `hint`: what to do, where it is not good."""
 
     check: str
     good: bool

@@ -1,4 +1,4 @@
-"""A lab that runs: each process and what it needs of others, their clocks and versions, pools, links, the account."""
+"""A lab that runs: its processes and what they need of others, clocks, versions, pools, links, witnesses, accounts."""
 
 from __future__ import annotations
 
@@ -106,11 +106,22 @@ def keys(operator: Operator) -> Iterator[Finding]:
                 continue  # which `processes` or `needs` have said
             yield from _pools(status)
             yield from _links(status)
+            yield from _witness(status)
             text = f"{process.name}: every secret bit is accounted for"
             if not status["account"]["balanced"]:
                 text = f"{process.name}: the account of secret bits does not add up"
             hint = "look again in a moment; if it stays so, stop using the site's keys and report it"
             yield Finding("account", status["account"]["balanced"], text, hint)
+
+
+def _witness(status: Mapping[str, Any]) -> Iterator[Finding]:
+    """Whether what is stored at a site may be used: until it is known, nobody gets a key there."""
+    witness = status["witness"]
+    troubles = [witness["state"]] if witness["state"] != "well" else []
+    troubles += [f"{peer}: {state}" for peer, state in witness["peers"].items() if state != "confirmed"]
+    text = f"{status['kme_id']}: {'; '.join(troubles) or 'no store is behind what was seen of it'}"
+    hint = "a start takes some seconds; else both KMEs of a link and their schedulers must run"
+    yield Finding("witness", not troubles, text, hint)
 
 
 def _pools(status: Mapping[str, Any]) -> Iterator[Finding]:

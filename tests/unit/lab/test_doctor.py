@@ -165,6 +165,7 @@ WELL = {
     "pools": [POOL | {"high_watermark": 1000}],
     "links": [{"link": "a-b", "last_reports": [ROUND]}],
     "account": {"balanced": True},
+    "witness": {"state": "well", "peers": {"kme-b": "confirmed"}},
 }
 
 
@@ -189,7 +190,8 @@ def all_of(operator):
 def test_a_lab_that_is_well_has_nothing_bad(operator):
     findings = list(all_of(operator))
     assert bad(findings) == []
-    assert {one.check for one in findings} == {"processes", "clocks", "versions", "pools", "links", "account"}
+    checks = {one.check for one in findings}
+    assert checks == {"processes", "clocks", "versions", "pools", "links", "witness", "account"}
 
 
 def test_a_process_that_does_not_answer_is_named(operator):
@@ -257,6 +259,11 @@ def test_a_link_without_pads_is_told(operator):
     operator.status = {"links": [{"link": "a-b", "last_reports": [ROUND | {"pad_bits_left": 0}]}]}
     (found,) = [one for one in all_of(operator) if not one.good]
     assert "no pads are left" in found.text and "link rekey a-b" in found.hint
+
+
+def test_stores_that_may_not_be_used_yet_are_told(operator):
+    operator.status = {"witness": {"state": "in quarantine", "peers": {"kme-b": "waiting for its confirmation"}}}
+    assert bad(all_of(operator)) == ["kme-a: in quarantine; kme-b: waiting for its confirmation"]
 
 
 def test_an_account_that_does_not_add_up_is_told(operator):
