@@ -18,7 +18,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -38,17 +37,6 @@ UNFINISHED_BYTES = 64 << 20  # of all requests of a worker that have not wholly 
 RECEIVED_AT_ONCE = 1 << 16
 UNREADABLE = {LimitRequestLine: 414, LimitRequestHeaders: 431, UnsupportedTransferCoding: 501}
 NO_MORE_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Deadlines of a connection's steps, and how many a listener has in each worker."""
-
-    handshake_s: float = 10.0  # from accept
-    idle_s: float = 75.0  # between requests
-    request_s: float = 20.0  # from the first byte of a request to its last
-    answer_s: float = 30.0  # for the client to take the answer
-    connection_count: int = 2000
 
 
 class TimeUp(Exception):

@@ -24,7 +24,8 @@ from mutual_tls.app import CERTIFICATE, FAULT
 from mutual_tls.contexts import Credentials
 from mutual_tls.server_tls import ServerTls
 
-from .connections import Limits, ListenerWorker, RequestSocket
+from .connections import ListenerWorker, RequestSocket
+from .limits import Limits
 
 log = logging.getLogger(__name__)
 

@@ -75,6 +75,7 @@ def make(settings: Settings) -> Server:
             Listener("ops", settings.bind("ops"), settings.authority("operator"), lambda: ops_app(entity)),
         ],
         threads=12,
+        limits=settings.limits,
         background=entity.run,
     )
 

@@ -29,7 +29,7 @@ SERVER = """
     from kme.model import Connection, PoolStatus
     from kme.web.sae import sae_app
     from mutual_tls.contexts import Credentials
-    from services.connections import Limits
+    from services.limits import Limits
     from services.listeners import Listener, Server
 
     class Delivery:

@@ -31,7 +31,7 @@ SERVER = """
     from flask import g, request
     from mutual_tls.app import answer, listener_app, operator_app
     from mutual_tls.contexts import Credentials
-    from services.connections import Limits
+    from services.limits import Limits
     from services.listeners import Listener, Server
 
     pki, peer_port, ops_port = Path(sys.argv[1]), *sys.argv[2:4]
