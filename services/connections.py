@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 LINGER_S = 0.5
 SWEPT_EVERY_S = 0.25
+TOLD_EVERY_S = 10.0  # that a listener is full
 UNFINISHED_BYTES = 64 << 20  # of all requests of a worker that have not wholly arrived
 RECEIVED_AT_ONCE = 1 << 16
 UNREADABLE = {LimitRequestLine: 414, LimitRequestHeaders: 431, UnsupportedTransferCoding: 501}
@@ -54,7 +55,7 @@ class ListenerWorker(ThreadWorker):
         }
         self._open = Counter[Any]()
         self._waiting: set[ListenerConnection] = set()
-        self._swept_at = 0.0
+        self._swept_at = self._told_at = 0.0
         super().init_process()
 
     def accept(self, listener: Any) -> None:
@@ -98,6 +99,7 @@ class ListenerWorker(ThreadWorker):
         self.poller.register(conn.sock, events, partial(self._go_on, conn))
 
     def _go_on(self, conn: ListenerConnection, _: Any = None) -> None:
+        conn.time_is_up = conn.until <= time.monotonic()  # not later: waiting for a thread is not the client's fault
         self._wait_no_more(conn)
         self.enqueue_req(conn)
 
@@ -118,7 +120,9 @@ class ListenerWorker(ThreadWorker):
             return
         ((caller, _),) = Counter(conn.caller for conn in waiting).most_common(1)
         oldest = min((conn for conn in waiting if conn.caller == caller), key=lambda conn: conn.accepted_at)
-        log.warning("listener %s has too many connections: one from %s is closed", oldest.name, oldest.client[0])
+        if time.monotonic() > self._told_at + TOLD_EVERY_S:
+            self._told_at = time.monotonic()
+            log.warning("listener %s has too many connections: one from %s is closed", oldest.name, oldest.client[0])
         self._wait_no_more(oldest)
         self._close(oldest)
 
@@ -130,7 +134,6 @@ class ListenerWorker(ThreadWorker):
             return
         self._swept_at = now
         for conn in [one for one in self._waiting if one.until <= now]:
-            conn.time_is_up = True
             self._go_on(conn)
         unfinished = sorted(self._waiting, key=lambda conn: len(conn.arriving.octets))
         total = sum(len(conn.arriving.octets) for conn in unfinished)
@@ -187,9 +190,8 @@ class ListenerConnection(TConn):
 
     def go_on(self) -> int:
         """Does what can be done now. What the poller is to wait for then; 0: it is over."""
-        late, self.time_is_up = self.time_is_up, False
         try:
-            return self._life.throw(TimeUp()) if late else next(self._life)
+            return self._life.throw(TimeUp()) if self.time_is_up else next(self._life)
         except (StopIteration, TimeUp, OSError):
             return 0
 

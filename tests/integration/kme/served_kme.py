@@ -10,7 +10,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -105,8 +105,8 @@ def served_kme(folder: Path, postgres_dsn: str, redis_url: str, **settings: str)
     served = ServedKme(pki, ports, process, log)
     try:
         while process.poll() is None:
-            with suppress(OSError):
-                who_am_i(served.client())
+            with suppress(OSError), closing(served.client()) as client:
+                who_am_i(client)
                 break
         assert process.poll() is None, log.read_text()
         yield served

@@ -3,7 +3,7 @@ and nothing of them stays."""
 
 import contextlib
 import json
-import select
+import resource
 import socket
 import ssl
 import threading
@@ -19,6 +19,15 @@ HANDSHAKE_S, REQUEST_S, MAX_CONNECTIONS = 4.0, 3.0, 1500
 MAX_BODY_BYTES = 1 << 20
 THREADS_OF_A_LISTENER = 16
 POST = b"POST /api/v1/keys/sae-b/enc_keys HTTP/1.1\r\nHost: kme\r\nContent-Type: application/json\r\n"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def descriptors():
+    """Both ends of thousands of connections are on this host."""
+    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
 
 
 @pytest.fixture(scope="module")
@@ -51,16 +60,16 @@ def silent_after_the_handshake(kme, listener):
     return opened(kme.dial, listener, 40, b"")
 
 
-def half_headers(kme, listener):
-    return opened(kme.dial, listener, 40, b"GET / HTTP/1.1\r\nHo")
+def half_headers(kme, listener, count=40):
+    return opened(kme.dial, listener, count, b"GET / HTTP/1.1\r\nHo")
 
 
-def half_bodies(kme, listener):
-    return opened(kme.dial, listener, 40, POST + b"Content-Length: 1000\r\n\r\n{")
+def half_bodies(kme, listener, count=40):
+    return opened(kme.dial, listener, count, POST + b"Content-Length: 1000\r\n\r\n{")
 
 
-def chunks_without_end(kme, listener):
-    return opened(kme.dial, listener, 40, POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n")
+def chunks_without_end(kme, listener, count=40):
+    return opened(kme.dial, listener, count, POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n")
 
 
 SHOWN = {"sae": "sae-a", "peer": "kme-b", "qkde": "qkde-a", "ops": "operator"}
@@ -126,9 +135,9 @@ def eventually(condition, what, within_s=15):
 
 @pytest.mark.parametrize("behave", BEHAVIOURS, ids=lambda one: one.__name__)
 def test_others_are_answered_within_2_s_whatever_many_clients_do_and_nothing_of_them_stays(kme, behave, figure):
-    kept = kme.client()
+    before, kept = kme.descriptor_count(), kme.client()
     assert who_am_i(kept) == "bystander"
-    descriptor, before = kept.sock.fileno(), kme.descriptor_count()
+    descriptor = kept.sock.fileno()
     attackers = behave(kme, "sae")
     try:
         with dripping(attackers, DRIP.get(behave, b"")):
@@ -159,20 +168,26 @@ def test_every_listener_answers_while_clients_of_its_own_are_slow(kme, listener,
             one.close()
 
 
-def end_of(connection):
-    """What is received until the server ends the connection, and how long that took."""
+def end_of(connection, drip=b"", every_s=1.0):
+    """What is received until the server ends the connection, and how long that took; `drip` is sent meanwhile."""
     started, received = time.monotonic(), b""
+    connection.settimeout(every_s if drip else 15)
     with contextlib.suppress(ConnectionError, ssl.SSLError):
-        while part := connection.recv(1 << 16):
-            received += part
+        while True:
+            try:
+                if not (part := connection.recv(1 << 16)):
+                    break
+                received += part
+            except TimeoutError:
+                assert drip, "the server does not end the connection"
+                connection.sendall(drip)
     return received, time.monotonic() - started
 
 
-@pytest.mark.parametrize("behave", [half_headers, half_bodies, chunks_without_end], ids=lambda one: one.__name__)
+@pytest.mark.parametrize("behave", DRIP, ids=lambda one: one.__name__)
 def test_a_request_has_one_deadline_however_often_a_byte_of_it_comes(kme, behave):
-    attackers = behave(kme, "sae")[:1]
-    with attackers[0] as one, dripping(attackers, DRIP[behave]):
-        received, took = end_of(one)
+    with behave(kme, "sae", 1)[0] as one:
+        received, took = end_of(one, DRIP[behave], every_s=0.5)
     head, _, body = received.partition(b"\r\n\r\n")
     assert head.split()[1] == b"408" and b"application/json" in head and b"Connection: close" in head
     assert json.loads(body) == {"message": f"the request did not arrive within {REQUEST_S:g} s"}
@@ -200,8 +215,9 @@ def test_an_answer_that_nobody_takes_keeps_no_thread(kme):
             while True:
                 one.sendall(b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: kme\r\n\r\n" * 100)
         deaf.append(one)
-    assert served_promptly(kme, kme.client(), seconds=1) < ANSWERED_WITHIN_S
-    for one in deaf:
+    kept = kme.client()
+    assert served_promptly(kme, kept, seconds=1) < ANSWERED_WITHIN_S
+    for one in (kept, *deaf):
         one.close()
 
 
@@ -223,7 +239,6 @@ BIG = b"x" * 70_000
         (POST + b"Content-Length: %d\r\n\r\n" % (1 << 50), 413),
         (POST + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % (MAX_BODY_BYTES + 1), 413),
         (POST + b"Transfer-Encoding: chunked\r\n\r\n" + b"80000\r\n%s\r\n" % bytes(0x80000) * 3, 413),
-        (POST + b"Transfer-Encoding: chunked\r\n\r\n" + b"1;" + b"x" * 500 + b"\r\n1\r\n" * 4000, 400),
         (POST + b"Transfer-Encoding: chunked\r\n\r\n" + (b"1;" + b"x" * 500 + b"\r\n1\r\n") * 4000, 413),
         (b"GET /" + BIG, 414),
         (b"GET /" + BIG[:5000] + b" HTTP/1.1\r\nHost: kme\r\n\r\n", 414),
@@ -302,16 +317,18 @@ def test_requests_that_come_together_are_answered_in_their_order_on_one_connecti
 
 
 def test_where_a_listener_is_full_whoever_has_most_connections_loses_one_and_others_are_served(kme):
-    kept = kme.client()
+    before, kept = kme.descriptor_count(), kme.client()
     assert who_am_i(kept) == "bystander"
-    before = kme.descriptor_count()
     attackers = [kme.dial_plain() for _ in range(MAX_CONNECTIONS + 200)]
     try:
         assert served_promptly(kme, kept, seconds=1) < ANSWERED_WITHIN_S
         assert kme.descriptor_count() <= before + MAX_CONNECTIONS + 10
         oldest, youngest = attackers[0], attackers[-1]
         assert oldest.recv(1) == b"", "the oldest is closed first"
-        assert not select.select([youngest], [], [], 0)[0]
+        youngest.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            youngest.recv(1)
+        kept.close()
     finally:
         for one in attackers:
             one.close()
@@ -319,6 +336,7 @@ def test_where_a_listener_is_full_whoever_has_most_connections_loses_one_and_oth
 
 
 def test_after_all_that_the_same_worker_serves_and_has_failed_in_nothing(kme):
-    kept = kme.client()
-    assert who_am_i(kept) == "bystander"
+    one = kme.client()
+    assert who_am_i(one) == "bystander"
+    one.close()
     assert "Traceback" not in kme.log.read_text()
