@@ -3,8 +3,8 @@ apart from the code, and everybody else is kept out. A listener or a role that i
 
 import contextlib
 import json
+import socket
 import ssl
-import subprocess
 from datetime import UTC, datetime, timedelta
 from itertools import product
 
@@ -105,8 +105,6 @@ def addresses(lab):
 
 def status_at(address, context, path="/nothing", headers=""):
     """The status of the answer; None where the TLS handshake was refused."""
-    import socket
-
     host, port = address.split(":")
     with socket.create_connection((host, int(port)), timeout=20) as plain:
         try:
@@ -156,8 +154,6 @@ def test_a_qkde_that_is_no_end_of_a_link_may_say_nothing_on_it(lab, forge):
 
 
 def post(address, context, path, headers):
-    import socket
-
     host, port = address.split(":")
     with (
         socket.create_connection((host, int(port)), timeout=20) as plain,
@@ -242,8 +238,6 @@ def test_no_header_and_no_query_changes_who_calls(lab, headers, query):
     folder = lab.identity("sae-a")
     context = anybody()
     context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
-    import socket
-
     host, port = addresses(lab)["kme-a", "sae"].split(":")
     with (
         socket.create_connection((host, int(port)), timeout=20) as plain,
@@ -261,15 +255,3 @@ def test_a_second_host_header_is_refused(lab):
     context = anybody()
     context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
     assert status_at(addresses(lab)["kme-a", "sae"], context, "/api/v1/sae/info/me", "Host: sae-b\r\n") == 400
-
-
-def test_openssl_itself_gets_no_session_with_an_old_protocol(lab):
-    host = addresses(lab)["kme-a", "sae"]
-    folder = lab.identity("sae-a")
-    shown = ["-cert", folder / "cert.pem", "-key", folder / "key.pem", "-cipher", "ALL:@SECLEVEL=0"]
-    command = ["openssl", "s_client", "-connect", host, "-tls1_1", *map(str, shown)]
-    try:
-        done = subprocess.run(command, input=b"", capture_output=True, timeout=30)
-    except FileNotFoundError:
-        pytest.skip("no openssl command")
-    assert done.returncode != 0
