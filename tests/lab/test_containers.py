@@ -88,14 +88,10 @@ def test_no_process_runs_as_root_has_a_capability_or_can_get_one(lab, service):
 
 @EVERY_SERVICE
 def test_a_container_can_write_to_no_part_of_its_image(lab, service):
-    for folder in ("/", "/app", "/venv", "/etc", "/usr/local/bin", "/identity", "/crl"):
-        attempt = f"[ ! -e {folder} ] || touch {folder}/written"
-        out, error, code = lab.compose.exec_in_container(["sh", "-c", f"{attempt} 2>&1; true"], service_name=service)
-        assert "written" not in out or "Read-only file system" in out or "Permission denied" in out, (folder, out)
-        _, _, code = lab.compose.exec_in_container(["sh", "-c", f"[ ! -e {folder}/written ]"], service_name=service)
-        assert code == 0, folder
-    _, _, code = lab.compose.exec_in_container(["touch", "/tmp/written"], service_name=service)
-    assert code == 0
+    folders = "/ /app /venv /etc /usr/local/bin /identity /crl /tmp"
+    attempt = f"for folder in {folders}; do touch $folder/written 2>/dev/null && echo $folder; done; true"
+    out, _, _ = lab.compose.exec_in_container(["sh", "-c", attempt], service_name=service)
+    assert out.split() == ["/tmp"]
 
 
 @EVERY_SERVICE
