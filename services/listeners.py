@@ -24,8 +24,9 @@ from mutual_tls.app import CERTIFICATE, FAULT
 from mutual_tls.contexts import Credentials
 from mutual_tls.server_tls import ServerTls
 
-from .connections import ListenerWorker, RequestSocket
+from .connections import RequestSocket
 from .limits import Limits
+from .worker import ListenerWorker
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,8 @@ class Server(BaseApplication):
             **self._options,
             "bind": [bind for bind, *_ in bound],
             "worker_class": ProcessWorker,
-            "worker_connections": self._limits.connection_count * len(bound) + 1,  # never reached: each has its own
+            # Never reached: each listener has a number of its own.
+            "worker_connections": self._limits.connection_count * len(bound) + self._options["threads"] + 1,
             "logger_class": ProcessLog,
             "proc_name": self._name,
             # These two only tell gunicorn that the scheme is https: each listener has its own context.
