@@ -23,7 +23,7 @@ from .process import run
 from .settings import Settings, SettingsError
 
 REPORTS_KEPT = 50
-QKDE_TIMEOUT_S = 30.0
+QKDE_TIMEOUT_S = 10.0
 QLINK_TIMEOUT_S = 30.0
 
 
