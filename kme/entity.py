@@ -165,7 +165,7 @@ class Entity:
         ]
         chores = [Chore(f"the folder of link {source.link.name}", source.step) for source in sources]
         chores += [
-            Chore("administration", self.administration.step),
+            Chore("administration", lambda: self.administration.step(clock())),
             Chore("refused calls", self.admission.report),
             Chore("expiry", self.lifecycle.sweep),
             Chore("old records", self.lifecycle.forget_old),

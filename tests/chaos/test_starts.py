@@ -21,7 +21,7 @@ QUANTUM = ("qkde-a", "qkde-b", "qlink-a-b")
 START_COUNT = 50
 # A whole round and keys of it, after the last process was started: what takes longer hangs.
 KEY_WITHIN_S = 30.0
-KEYS = 100
+KEYS = 60
 
 # Each group is started when something of the one before has shown that it waits in vain: process, and words of its log.
 ORDERS = {

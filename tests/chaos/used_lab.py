@@ -10,7 +10,7 @@ from qkd_lab.topology import SHIPPED
 
 from running_lab import Lab
 
-POOL_KEYS = 200
+POOL_KEYS = 128
 LOW_WATERMARK = POOL_KEYS // 2
 KMES = ("kme-a", "kme-b")
 
@@ -18,7 +18,7 @@ KMES = ("kme-a", "kme-b")
 def small_topology() -> str:
     """The shipped lab with shorter rounds and smaller pools, so that a fault meets each step of a key's way soon."""
     text = (SHIPPED / "two-sites.toml").read_text()
-    for before, after in (("pulses_per_frame = 1048576", "pulses_per_frame = 524288"),
+    for before, after in (("pulses_per_frame = 1048576", "pulses_per_frame = 262144"),
                           ("max_keys = 1000", f"max_keys = {POOL_KEYS}")):  # fmt: skip
         assert before in text
         text = text.replace(before, after)
