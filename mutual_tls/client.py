@@ -99,9 +99,8 @@ class Peer:
         timeout_s: float | None = None,
     ) -> Reply:
         """One call. Raises Refused for an answer that is an error, Unreachable where there is none."""
-        session = self._current_session()
         try:
-            response = session.request(
+            response = self._current_session().request(
                 method,
                 f"https://{self.address}{path}",
                 params=params,
@@ -111,7 +110,6 @@ class Peer:
                 allow_redirects=False,
             )
         except (requests.RequestException, NoIdentity) as error:
-            self._leave(session)
             raise Unreachable(f"{self.identity} at {self.address}: {cause_of(error)}") from error
         if response.status_code >= 300:
             message, details = _problem(response)
@@ -140,13 +138,6 @@ class Peer:
         if changed:
             # The old session is not closed: others may be using it. Its connections end with it.
             self._session = self._new_session()
-
-    def _leave(self, session: requests.Session) -> None:
-        """No more of its connections: where one is dead without a word, the others are, and each would cost a whole
-        timeout to find out."""
-        with self._refreshing:
-            if self._session is session:
-                self._session = self._new_session()
 
     def _new_session(self) -> requests.Session:
         session = requests.Session()
