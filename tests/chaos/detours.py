@@ -17,11 +17,12 @@ from pathlib import Path
 CHUNK_BYTES = 16_384
 SLOW_S = 0.05
 CONNECT_S = 5
+LOST_S = 60.0  # by then the keepalive of TCP would have shown that a connection is dead
 MODES = {
     "pass": "all is well",
     "refuse": "connections are closed, new ones at once",
     "stall": "connections stay open, and what is sent waits",
-    "half-open": "what is sent is lost, and connections of that time never end and never work again",
+    "half-open": "what is sent is lost; connections of that time never work again, and do not end for a minute",
     "slow": "every chunk waits",
     "truncate": "an answer ends in the middle, and with it the connection",
     "duplicate": "chunks of an answer come twice",
@@ -58,7 +59,7 @@ class Proxy:
             if mode == "refuse":
                 way.cut()
             elif mode == "half-open":
-                way.lost = True
+                way.lose()
         if mode == "stall":
             self._passing.clear()
         else:
@@ -88,9 +89,10 @@ class Proxy:
                 way = Way(client, upstream)
                 with self._lock:
                     self._open.add(way)
-                    way.lost = self.mode == "half-open"
-                    if self.mode == "refuse":
-                        return
+                    if self.mode == "half-open":
+                        way.lose()
+                    elif self.mode == "refuse":
+                        way.cut()
                 answers = threading.Thread(target=self._pump, args=(way, upstream, client, True), daemon=True)
                 answers.start()
                 self._pump(way, client, upstream, False)
@@ -116,19 +118,28 @@ class Proxy:
                 if struck and self.mode == "duplicate":
                     sink.sendall(chunk)
         if way.lost:
-            self._closed.wait()  # neither end hears that the other has gone
+            way.over.wait()  # neither end hears that the other has gone
         way.cut()
 
 
 class Way:
-    """One connection through a proxy: both its sockets. `lost`: nothing gets through any more."""
+    """One connection through a proxy: both its sockets."""
 
     def __init__(self, *ends: socket.socket) -> None:
-        self.ends = ends
         self.lost = False
+        self.over = threading.Event()
+        self._ends = ends
+
+    def lose(self) -> None:
+        """Nothing gets through any more, and nobody is told, for LOST_S."""
+        self.lost = True
+        timer = threading.Timer(LOST_S, self.cut)
+        timer.daemon = True
+        timer.start()
 
     def cut(self) -> None:
-        for one in self.ends:
+        self.over.set()
+        for one in self._ends:
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
 

@@ -51,6 +51,7 @@ def network(tmp_path):
 def test_keys_flow_whatever_was_started_first(network: ByHand, order):
     for names, (process, words) in ORDERS[order]:
         network.start(*names)
+        network.wait_until_ready(*(name for name in names if name in DATABASES), within_s=60)
         if process:
             eventually(lambda process=process, words=words: words in network.lab.log(process), f"{process}: {words}")
     for master, slave in (("a", "b"), ("b", "a")):
