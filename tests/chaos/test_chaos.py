@@ -55,9 +55,9 @@ def test_no_key_was_lost_or_came_twice(lab, report):
     report.keys_delivered_twice += kinds["twice"] + kinds["reused"]
     report.server_errors += kinds["server error"]
     assert found == []
-    assert deliveries(operations) > 1000
-    intruders = [one for one in operations if one.sae.startswith("intruder")]
-    assert len(intruders) > 10  # each got its refusal, or the history would have said so
+    assert deliveries(operations) > 10 * report.faults
+    # Each got its refusal, or the history would have said so.
+    assert any(one.sae.startswith("intruder") for one in operations)
     for site in "ab":
         eventually(lambda site=site: adds_up(lab, site, operations), f"site {site}'s account and the history agree", 30)
 
