@@ -15,7 +15,7 @@ import psycopg2.extensions
 import psycopg2.extras
 from psycopg2.pool import ThreadedConnectionPool
 
-from kme.errors import Unavailable
+from kme.errors import NotPrepared, Unavailable
 
 psycopg2.extras.register_uuid()
 
@@ -71,7 +71,7 @@ class Database:
             finally:
                 pool.putconn(connection, close=bool(connection.closed))
         except psycopg2.errors.UndefinedTable:
-            raise Unavailable("Postgres: the tables are not there yet, the scheduler makes them at its start") from None
+            raise NotPrepared("Postgres: the tables are not there yet, the scheduler makes them at its start") from None
         except psycopg2.Error as error:
             if isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError) or _is_garbled(error):
                 raise Unavailable(f"Postgres does not answer: {_first_line(error)}") from None
