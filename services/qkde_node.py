@@ -27,7 +27,7 @@ from .settings import Settings, SettingsError
 log = logging.getLogger(__name__)
 
 REPORTS_KEPT = 50
-QKDE_TIMEOUT_S = 30.0
+QKDE_TIMEOUT_S = 10.0
 QLINK_TIMEOUT_S = 30.0
 
 
