@@ -72,6 +72,7 @@ def make(settings: Settings) -> Server:
             listener("ops", "operator", ops),
         ],
         threads=THREADS,
+        limits=settings.limits,
         workers=settings.worker_count,
         needs=needs_of(kme),
         asked=[store_metrics(kme)],

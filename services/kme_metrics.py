@@ -18,6 +18,7 @@ from mutual_tls.client import Peer, Reply
 
 from .metrics import MOST_CONNECTIONS, OTHERS, Asked, LookedUp, Samples
 
+STILL_RUNNING = 202  # the KME asks again
 CONNECTION = ("master", "slave")
 KEYS = Counter("qkd_kme_delivered_keys", "Keys that were delivered, to a master or a slave.", [*CONNECTION, "role"])
 BITS = Counter("qkd_kme_delivered_bits", "Key bits that were delivered, to masters or slaves.", ["role"])
@@ -125,11 +126,15 @@ class CountedQkde:
         outcome = "failed"
         try:
             reply = self._qkde.request(method, path, json=json, **options)
+            if reply.status == STILL_RUNNING:
+                outcome = ""
+                return reply
             with suppress(ValueError, TypeError, KeyError):  # a report that is none: the KME says so
                 outcome = "key" if reply.json["outcome"] == "key" else "aborted"
             return reply
         finally:
-            ROUNDS.labels(json["link"], outcome).inc()
+            if outcome:
+                ROUNDS.labels(json["link"], outcome).inc()
 
 
 def _succeeds(check: Callable[[], object]) -> bool:

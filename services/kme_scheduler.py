@@ -35,6 +35,7 @@ def make(settings: Settings) -> Server:
             )
         ],
         threads=4,
+        limits=settings.limits,
         background=scheduler.run,
         needs=needs_of(kme, qkde),
         asked=[scheduler_metrics(kme, scheduler)],

@@ -48,6 +48,7 @@ def make(settings: Settings) -> Server:
         ],
         threads=8,
         needs={f"KME {kme_id}": lambda: own_kme.check("/api/v1/sae/info/me")},
+        limits=settings.limits,
     )
 
 

@@ -28,7 +28,7 @@ def kme_app(entity: QkdEntity, kme: Identity) -> Flask:
         link = body.get("link")
         if not isinstance(link, str):
             return problem(400, "link: expected the name of a link")
-        return answer(entity.order(link, _block_id(body), g.caller.id))
+        return _report(entity.order(link, _block_id(body), g.caller.id))
 
     return app
 
@@ -54,7 +54,7 @@ def classical_app(entity: QkdEntity) -> Flask:
         only_the_other_end(link)
         body = json_object()
         # Alice's QKDE orders in its own KME's name only; Bob's own KME asks him itself.
-        return answer(entity.bob(link).order_from_alice(_block_id(body), body.get("owner")))
+        return _report(entity.order_from_alice(link, _block_id(body), body.get("owner")))
 
     return app
 
@@ -78,6 +78,10 @@ def ops_app(entity: QkdEntity) -> Flask:
 
     _map_errors(app)
     return app
+
+
+def _report(report: dict | None) -> Response:
+    return answer({"running": True}, 202) if report is None else answer(report)
 
 
 def _block_id(body: dict) -> str:

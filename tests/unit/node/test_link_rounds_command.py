@@ -44,7 +44,10 @@ class Network(TwoQkdes):
         }
 
     def round(self):
-        return json.loads(json.dumps(self.bob.order("a-b", str(uuid.uuid4()), "kme-b")))
+        block_id = str(uuid.uuid4())
+        while (report := self.bob.order("a-b", block_id, "kme-b")) is None:
+            pass  # it still runs
+        return json.loads(json.dumps(report))
 
     def call(self, process, method, path, body=None):
         if process not in self.asked:

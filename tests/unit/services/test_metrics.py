@@ -115,6 +115,19 @@ def test_each_ordered_round_is_counted_by_how_it_ended(outcome, answer):
     assert value("qkd_kme_rounds_total", link="a-b", outcome=outcome) == before + 1
 
 
+def test_a_round_that_still_runs_is_not_counted_yet():
+    class Running:
+        def request(self, method, path, **options):
+            return Reply(202, b"")
+
+    def counted():
+        return [value("qkd_kme_rounds_total", link="a-b", outcome=one) for one in ("key", "aborted", "failed")]
+
+    before = counted()
+    kme_metrics.CountedQkde(Running()).request("POST", "/v1/orders", json={"link": "a-b", "block_id": "x"}, timeout_s=1)
+    assert counted() == before
+
+
 def test_connections_beyond_the_limit_are_counted_as_one():
     few = kme_metrics.Few(2)
     assert few.labels("a", "b") == ("a", "b") and few.labels("a", "c") == ("a", "c")
