@@ -142,4 +142,4 @@ def test_the_whole_program_ends_as_the_command_does():
         [sys.executable, "-m", "qkd_lab.cli", "bb84", "--pulses", "-1"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert done.stderr == "qkd-lab bb84: pulses is -1: expected an integer from 1 to 268435456\n"
+    assert done.stderr == "qkd-lab bb84: pulses is -1: expected an integer from 1 to 1073741824\n"
