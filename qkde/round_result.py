@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from qkde.bb84.report import RoundReport
 from qkde.ground_truth import GroundTruth
+from qkde.link.noise import noise_as_text
 from qkde.link.physics import LinkPhysics
 from qkde.link.source import Source
+
+FLATTENED = ("parameters", "ground_truth", "stages")
+LEFT_OUT = ("qber_interval", "counts", "provenance", "intensities")  # no single values
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,14 +56,15 @@ class RoundResult:
         """The report flat, for a table: `parameters` and `ground_truth` as `parameters.depolarizing` and so on. Every
         setting of the link is there, also those that are as on a plain one; lists and the provenance are left out.
         """
-        whole = self._json | {"parameters": vars(self.physics) | self._json["parameters"]}
+        physics = vars(self.physics) | {"noise": noise_as_text(self.physics.noise)}
+        whole = self._json | {"parameters": physics | self._json["parameters"]}
         flat: dict[str, Any] = {}
         for name, value in whole.items():
-            if name in ("parameters", "ground_truth", "stages"):
-                flat |= {f"{name}.{inner}": one for inner, one in value.items()}
-            else:
+            if name in FLATTENED:
+                flat |= {f"{name}.{inner}": one for inner, one in value.items() if not isinstance(one, list | tuple)}
+            elif name not in LEFT_OUT:
                 flat[name] = value
-        return {name: value for name, value in flat.items() if not isinstance(value, Mapping | list | tuple)}
+        return flat
 
     def to_pandas(self) -> Any:
         """A DataFrame of one row; `results_to_pandas` makes one of many results. Needs pandas."""

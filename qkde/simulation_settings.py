@@ -17,6 +17,7 @@ from qkde.link.channel import CHUNK_PULSES
 from qkde.link.noise import NoiseFromFile
 from qkde.link.physics import LinkPhysics
 from qkde.link.source import SinglePhotons, Source, WeakCoherentPulses
+from qkde.parameter_sets import ParameterSet
 
 SOURCES = (SinglePhotons.name, WeakCoherentPulses.name)
 ROUND = [field.name for field in fields(RoundParameters)]
@@ -42,7 +43,8 @@ class Setting:
 
 def setting_of(pulses: int, values: Mapping[str, Any]) -> Setting:
     """`values`: fields of RoundParameters, LinkPhysics and WeakCoherentPulses by name, `source`, `set` (a parameter set
-    that gives what is not there) and `noise_file`. Without `source`, naming an intensity means weak coherent pulses.
+    or its name: it gives what is not there) and `noise_file`. Without `source`, naming an intensity means weak
+    coherent pulses.
 
     Raises ValueError of several kinds; its text names the parameter and its range.
     """
@@ -54,7 +56,8 @@ def setting_of(pulses: int, values: Mapping[str, Any]) -> Setting:
     if "source" not in given and named_set is None and any(name in given for name in INTENSITIES):
         given["source"] = WeakCoherentPulses.name
     if named_set is not None:
-        given = parameter_sets.load(named_set).values() | given
+        of_the_set = named_set if isinstance(named_set, ParameterSet) else parameter_sets.load(named_set)
+        given = of_the_set.values() | given
     per_frame, frame_count = frames_of(pulses)
     parameters = RoundParameters(
         pulses_per_frame=per_frame, frame_count=frame_count, **{name: given[name] for name in ROUND if name in given}

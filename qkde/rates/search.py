@@ -76,7 +76,7 @@ def search(model: str, link: ParameterSet, assumptions: Assumptions) -> Optimum:
         return cost_at(model, link, assumptions, point)
 
     bounds = [tuple(_inside(name, value) for value in BOUNDS.get(name, OF_A_PART)) for name in names]
-    evolved = differential_evolution(cost, bounds, seed=0, init="sobol", tol=1e-6, maxiter=400, polish=False)
+    evolved = differential_evolution(cost, bounds, seed=0, init="sobol", tol=1e-3, maxiter=400, polish=False)
     near = point_of(model, optimised(model, link, assumptions))
     starts = [evolved.x, [min(max(value, low), high) for value, (low, high) in zip(near, bounds, strict=True)]]
     fine = {"method": "Nelder-Mead", "bounds": bounds, "options": {"maxiter": 4000, "xatol": 1e-7, "fatol": 1e-12}}
