@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import islice
+from math import isnan
 from typing import Any
 
 import click
@@ -30,10 +31,20 @@ ROUNDS_SHOWN = 40
 ALL_FULL = "all full: the next round comes when keys are taken"
 
 
+class Seconds(click.FloatRange):
+    """A range that NaN is not in: it compares with nothing."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = super().convert(value, param, ctx)
+        if isnan(number):
+            self.fail(f"{value} is not in the range {self._describe_range()}.", param, ctx)
+        return number
+
+
 @click.command()
 @click.argument("name")
-@click.option("--every", "every_s", type=click.FloatRange(0.1, 3600), default=1.0, show_default=True, help="Seconds.")
-@click.option("--for", "for_s", type=click.FloatRange(0, min_open=True), help="End after so many seconds.")
+@click.option("--every", "every_s", type=Seconds(0.1, 3600), default=1.0, show_default=True, help="Seconds.")
+@click.option("--for", "for_s", type=Seconds(0, min_open=True), help="End after so many seconds.")
 @click.option("--count", type=click.IntRange(1), help="End after so many changes.")
 @click.option("--json", "as_json", is_flag=True, help="A line of JSON for each change.")
 def watch(name: str, every_s: float, for_s: float | None, count: int | None, as_json: bool) -> None:

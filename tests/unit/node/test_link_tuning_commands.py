@@ -163,6 +163,16 @@ def test_a_watch_ends_by_itself_after_its_time(network):
     assert "no round known" in typed("watch", "a-b", "--for", "0.1", "--every", "0.1").splitlines()[0]
 
 
+@pytest.mark.parametrize(
+    "arguments", [["--every", "nan"], ["--every", "0"], ["--every", "1e300"], ["--for", "nan"], ["--for", "-1"],
+                  ["--count", "0"]]
+)  # fmt: skip
+def test_a_watch_of_an_impossible_length_is_refused(network, arguments):
+    done = CliRunner().invoke(link, ["watch", "a-b", *arguments])
+    assert done.exit_code == 2 and f"Invalid value for '{arguments[0]}'" in done.output
+    assert "is not in the range" in done.output
+
+
 def test_full_pools_are_said_to_be_why_no_round_comes(network, monkeypatch):
     network.has_pools(1000, 1000)
     between_looks(monkeypatch, lambda: network.has_pools(1000, 999))
