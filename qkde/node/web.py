@@ -64,8 +64,12 @@ def ops_app(entity: QkdEntity) -> Flask:
 
     @app.get("/v1/reports")
     def reports() -> Response:
-        """The reports of the newest rounds that were ordered here, oldest first."""
-        return answer(list(entity.reports))
+        """The reports of the newest rounds, oldest first; of one link, or fewer, where that is asked for."""
+        link, count = request.args.get("link"), request.args.get("count", "50")
+        if not (count.isascii() and count.isdecimal() and 1 <= int(count[:9]) <= 50):
+            return problem(400, "count in the query: expected a number from 1 to 50")
+        known = [report for report in entity.reports if link in (None, report["link"])]
+        return answer(known[-int(count) :])
 
     @app.put("/v1/links/<link>/pre-shared-key")
     def rekey(link: str) -> Response:
