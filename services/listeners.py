@@ -9,28 +9,36 @@ from __future__ import annotations
 
 import json
 import logging
+import platform
+import resource
 import ssl
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
-from mutual_tls.app import CERTIFICATE, FAULT
+from mutual_tls.app import ABOUT, CERTIFICATE, FAULT, METRICS, NEEDS
 from mutual_tls.contexts import Credentials
 from mutual_tls.server_tls import ServerTls
+from qkd_lab import __version__
 
-from .connections import ListenerWorker, RequestSocket
+from . import metrics
+from .connections import RequestSocket
+from .limits import Limits
+from .observed import observed
+from .worker import ListenerWorker
 
 log = logging.getLogger(__name__)
 
-KEEPALIVE_S = 75
 GRACEFUL_STOP_S = 5
 WORKER_SILENCE_S = 120
-MAX_CONNECTIONS = 4000
+OTHER_DESCRIPTORS = 256  # stores, peers, files
 REFRESHED_EVERY_S = 1.0  # certificates and revocation lists, from their files
 
 
@@ -47,7 +55,9 @@ class Listener:
 class Server(BaseApplication):
     """Serves `listeners` until it is told to stop; `threads` for each of them.
 
-    `background`, if given, runs in a thread of the (then only) worker; its event is set when the worker stops.
+    `background`, if given, runs in a thread of the (then only) worker; its event is set when the worker stops. `needs`:
+    the others without whom it can't do its work, each with a check that raises where they do not answer. `asked`:
+    metrics beside those that every process has.
     """
 
     def __init__(
@@ -58,13 +68,20 @@ class Server(BaseApplication):
         *,
         threads: int,
         workers: int = 1,
+        limits: Limits | None = None,
         background: Callable[[threading.Event], None] | None = None,
+        needs: Mapping[str, Callable[[], object]] | None = None,
+        asked: Iterable[metrics.Asked] = (),
     ) -> None:
         self._name = name
         self._credentials = credentials
         self._listeners = listeners
         self._options = {"threads": threads, "workers": workers}
+        self._limits = within_descriptors(limits or Limits(), sum(len(one.binds) for one in listeners))
         self._background = background
+        self._needs = needs or {}
+        self._about = {"process": name, "version": __version__, "started_at": time.time()}
+        self._asked = (metrics.Asked(metrics.SERVER, self._own_metrics), *asked)
         # Made here, in the master: resumption tickets of one worker are then good at every other.
         self._tls = [ServerTls(listener.name, credentials, listener.callers) for listener in listeners]
         for tls in self._tls:
@@ -81,25 +98,35 @@ class Server(BaseApplication):
             **self._options,
             "bind": [bind for bind, *_ in bound],
             "worker_class": ProcessWorker,
-            "worker_connections": MAX_CONNECTIONS,
+            # Never reached: each listener has a number of its own.
+            "worker_connections": self._limits.connection_count * len(bound) + self._options["threads"] + 1,
             "logger_class": ProcessLog,
             "proc_name": self._name,
             # These two only tell gunicorn that the scheme is https: each listener has its own context.
             "certfile": str(self._credentials.certificate),
             "keyfile": str(self._credentials.key),
-            "keepalive": KEEPALIVE_S,
+            "keepalive": 1,  # how long is said by the limits
+            "forwarded_allow_ips": "",  # nobody may say on whose behalf, or by what scheme, he calls
             "graceful_timeout": GRACEFUL_STOP_S,
             "timeout": WORKER_SILENCE_S,
             "post_worker_init": self._start_threads,
+            "child_exit": lambda arbiter, worker: metrics.worker_ended(worker.pid),
             "control_socket_disable": True,
         }.items():
             self.cfg.set(key, value)
         self.cfg.listener_tls = [(name, tls) for _, name, tls in bound]
+        self.cfg.limits = self._limits
 
     def load(self) -> Callable[..., Any]:
+        apps = [listener.app() for listener in self._listeners]
         served = {
-            id(tls.context): (tls, listener.app()) for tls, listener in zip(self._tls, self._listeners, strict=True)
+            id(tls.context): (tls, observed(listener.name, app))
+            for tls, listener, app in zip(self._tls, self._listeners, apps, strict=True)
         }
+        self.cfg.max_body_bytes = {
+            listener.name: app.config["MAX_CONTENT_LENGTH"] for listener, app in zip(self._listeners, apps, strict=True)
+        }
+        about = {NEEDS: self._needs, ABOUT: self._about, METRICS: self._metrics}
 
         def by_listener(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
             connection: ssl.SSLSocket = environ["gunicorn.socket"]
@@ -107,6 +134,7 @@ class Server(BaseApplication):
             tls, app = served[id(connection.context)]
             if (refusal := tls.refusal(environ[CERTIFICATE])) is not None:
                 return _refuse(refusal, start_response)
+            environ.update(about)
             environ[FAULT] = self._fault()
             return app(environ, start_response)
 
@@ -115,7 +143,17 @@ class Server(BaseApplication):
     def _fault(self) -> str | None:
         return next((fault for tls in self._tls if (fault := tls.fault())), None)
 
+    def _metrics(self) -> bytes:
+        return metrics.exposition(self._asked)
+
+    def _own_metrics(self) -> metrics.Samples:
+        yield "qkd_process_info", (__version__, platform.python_version()), 1
+        yield "qkd_process_start_time_seconds", (), self._about["started_at"]
+        shown = x509.load_pem_x509_certificate(self._credentials.certificate.read_bytes())
+        yield "qkd_certificate_expiry_timestamp_seconds", (), shown.not_valid_after_utc.timestamp()
+
     def _start_threads(self, worker: ProcessWorker) -> None:
+        metrics.WORKERS.labels("serving").set(1)
         # A worker that is started later begins with what is there now, not with what was there when the master began.
         self._refresh()
         threading.Thread(target=self._keep_fresh, args=(worker.stopping,), name="refresh", daemon=True).start()
@@ -141,6 +179,20 @@ class Server(BaseApplication):
             log.exception("the background work of %s failed; the worker is replaced", self._name)
         finally:
             worker.handle_exit(None, None)  # the master starts another, unless it is stopping itself
+
+
+def within_descriptors(limits: Limits, bind_count: int) -> Limits:
+    """As many connections as wanted, or as this process may have open, which is raised as far as it can be."""
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = limits.connection_count * bind_count + OTHER_DESCRIPTORS
+    given = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+    if allowed != resource.RLIM_INFINITY and allowed < given:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (given, most))
+    if given == wanted:
+        return limits
+    fitting = max(1, (given - OTHER_DESCRIPTORS) // bind_count)
+    log.warning("%d file descriptors are allowed: a listener has up to %d connections", given, fitting)
+    return replace(limits, connection_count=fitting)
 
 
 class ProcessWorker(ListenerWorker):

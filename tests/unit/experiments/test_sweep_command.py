@@ -29,7 +29,7 @@ def wait_for(condition, process, timeout_s=120):
 
 def without_clock(rows):
     return sorted(
-        ({name: value for name, value in row.items() if name != "elapsed_s"} for row in rows),
+        ({name: value for name, value in row.items() if name not in ("elapsed_s", "commit")} for row in rows),
         key=lambda row: (row["series"], row["point"], row["repetition"]),
     )
 
