@@ -10,8 +10,8 @@ import numpy as np
 
 from qkd_lab.experiments.asymptotic_estimate import asymptotic_rates
 from qkd_lab.experiments.tasks import derived_seed
-from qkde.simulation import ImpossibleSimulation, simulate
-from qkde.simulation_settings import Setting, setting_of
+from qkde.simulation import simulate_round
+from qkde.simulation_settings import ImpossibleSimulation, Setting, setting_of
 
 BASES = ("key", "test")
 LIGHTS = ("signal", "decoy", "vacuum")
@@ -44,7 +44,7 @@ def simulated(parameters: Mapping[str, Any], seed: int) -> dict[str, Any]:
     while True:
         # Each round has a seed of its own, the first the point's: a single round can be run again by `qkd-lab bb84`.
         round_seed = seed if round_count == 0 else derived_seed(seed, round_count)
-        row = simulate(made.parameters, made.physics, made.source, seed=round_seed).to_json()
+        row = simulate_round(made.parameters, made.physics, made.source, seed=round_seed).to_json()
         round_count += 1
         for name, count in _counts(row).items():
             sums[name] = sums.get(name, 0) + count

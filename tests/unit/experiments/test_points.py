@@ -140,7 +140,7 @@ def test_what_fails_on_the_way_is_said_with_its_point(monkeypatch):
     def fail(*arguments, **options):
         raise SimulationFailed("Aer: no such method")
 
-    monkeypatch.setattr(simulated, "simulate", fail)
+    monkeypatch.setattr(simulated, "simulate_round", fail)
     with pytest.raises(ExperimentError, match="series series, point 1: Aer: no such method"):
         result_of("simulation", **NOISE)
 
