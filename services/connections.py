@@ -73,7 +73,8 @@ class ListenerWorker(ThreadWorker):
             if not conn.wait_for_data(0):
                 return _DEFER
         keep = super().handle(conn)
-        conn.sock.send_held_head()
+        if isinstance(conn.sock, RequestSocket):
+            conn.sock.send_held_head()
         if keep is False:
             conn.let_the_answer_arrive()
         return keep
@@ -90,9 +91,9 @@ class ListenerWorker(ThreadWorker):
 
 
 class ListenerConnection(TConn):
-    """A connection to one listener."""
+    """A connection to one listener; `tls` is None for plain HTTP."""
 
-    def __init__(self, cfg: Any, sock: Any, client: Any, server: Any, name: str, tls: ServerTls) -> None:
+    def __init__(self, cfg: Any, sock: Any, client: Any, server: Any, name: str, tls: ServerTls | None) -> None:
         super().__init__(cfg, sock, client, server)
         self._name = name
         self._tls = tls
@@ -101,9 +102,10 @@ class ListenerConnection(TConn):
         """True when there is a TLS session with a client whose certificate the listener's authority signed."""
         self.initialized = True
         self.sock.settimeout(HANDSHAKE_S)
-        self.sock = self._tls.wrap(self.sock)
         try:
-            self.sock.do_handshake()
+            if self._tls is not None:
+                self.sock = self._tls.wrap(self.sock)
+                self.sock.do_handshake()
         except OSError as error:
             cause = getattr(error, "verify_message", "") or getattr(error, "reason", "") or str(error)
             log.warning("listener %s: TLS handshake with %s failed: %s", self._name, self.client[0], cause)

@@ -36,11 +36,14 @@ REFRESHED_EVERY_S = 1.0  # certificates and revocation lists, from their files
 
 @dataclass(frozen=True)
 class Listener:
-    """`binds`: `host:port` each; `callers` the one authority's certificate; `app` makes the WSGI app in a worker."""
+    """`binds`: `host:port` each; `callers` the one authority's certificate; `app` makes the WSGI app in a worker.
+
+    Without `callers` it is plain HTTP, for browsers on this host's loopback: its app says who may do what.
+    """
 
     name: str
     binds: tuple[str, ...]
-    callers: Path
+    callers: Path | None
     app: Callable[[], Any]
 
 
@@ -66,8 +69,11 @@ class Server(BaseApplication):
         self._options = {"threads": threads, "workers": workers}
         self._background = background
         # Made here, in the master: resumption tickets of one worker are then good at every other.
-        self._tls = [ServerTls(listener.name, credentials, listener.callers) for listener in listeners]
-        for tls in self._tls:
+        self._tls = [
+            ServerTls(listener.name, credentials, listener.callers) if listener.callers else None
+            for listener in listeners
+        ]
+        for tls in self._encrypted:
             tls.context.sslsocket_class = RequestSocket
         super().__init__()
 
@@ -97,12 +103,17 @@ class Server(BaseApplication):
         self.cfg.listener_tls = [(name, tls) for _, name, tls in bound]
 
     def load(self) -> Callable[..., Any]:
-        served = {
-            id(tls.context): (tls, listener.app()) for tls, listener in zip(self._tls, self._listeners, strict=True)
-        }
+        served, plain = {}, None
+        for tls, listener in zip(self._tls, self._listeners, strict=True):
+            if tls is None:
+                plain = listener.app()
+            else:
+                served[id(tls.context)] = (tls, listener.app())
 
         def by_listener(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-            connection: ssl.SSLSocket = environ["gunicorn.socket"]
+            connection = environ["gunicorn.socket"]
+            if not isinstance(connection, ssl.SSLSocket):
+                return plain(environ | {"wsgi.url_scheme": "http"}, start_response)
             environ[CERTIFICATE] = connection.getpeercert(binary_form=True)
             tls, app = served[id(connection.context)]
             if (refusal := tls.refusal(environ[CERTIFICATE])) is not None:
@@ -112,8 +123,12 @@ class Server(BaseApplication):
 
         return by_listener
 
+    @property
+    def _encrypted(self) -> list[ServerTls]:
+        return [tls for tls in self._tls if tls]
+
     def _fault(self) -> str | None:
-        return next((fault for tls in self._tls if (fault := tls.fault())), None)
+        return next((fault for tls in self._encrypted if (fault := tls.fault())), None)
 
     def _start_threads(self, worker: ProcessWorker) -> None:
         # A worker that is started later begins with what is there now, not with what was there when the master began.
@@ -128,7 +143,7 @@ class Server(BaseApplication):
 
     def _refresh(self) -> None:
         try:
-            for tls in self._tls:
+            for tls in self._encrypted:
                 tls.refresh()
         except Exception:
             log.exception("certificates and revocation lists were not looked at; it is tried again")

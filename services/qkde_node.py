@@ -12,6 +12,7 @@ from qkde.bb84.parameters import RoundParameters
 from qkde.bb84.randomness import OsRandomness
 from qkde.node.ends import AliceEnd, BobEnd, LinkEnd
 from qkde.node.entity import QkdEntity
+from qkde.node.halt import Halt
 from qkde.node.handover import Handover
 from qkde.node.pads import FilePads
 from qkde.node.spool import Spool
@@ -62,6 +63,7 @@ def make(settings: Settings) -> Server:
             spool=spool,
             handover=handover,
             reports=reports,
+            halt=Halt(settings.state / "stopped" / link.name),
         )
         return AliceEnd(hosted) if site == link.alice else BobEnd(hosted)
 

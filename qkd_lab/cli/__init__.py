@@ -10,6 +10,7 @@ import click
 from qkd_lab.cli.bb84 import bb84
 from qkd_lab.cli.config import config
 from qkd_lab.cli.connection import connection
+from qkd_lab.cli.dashboard import dashboard
 from qkd_lab.cli.demo import demo
 from qkd_lab.cli.doctor import doctor
 from qkd_lab.cli.fault import fault
@@ -36,7 +37,8 @@ def cli() -> None:
 
 
 for command in (
-    up, down, status, demo, register, sae, connection, link, fault, pki, config, doctor, bb84, rate, verify_block,
+    up, down, status, demo, dashboard, register, sae, connection, link, fault, pki, config, doctor, bb84, rate,
+    verify_block,
 ):
     cli.add_command(command)
 

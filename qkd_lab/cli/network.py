@@ -54,6 +54,7 @@ def up(file: Path | None, timeout: float) -> None:
     click.echo(
         f"the lab runs: {total} processes in {time.monotonic() - started:.1f} s, {state['postgres']}, {state['redis']}"
     )
+    click.echo(f"dashboard: {lab.read_endpoints()['dashboard']}; `qkd-lab dashboard` prints a link that may act, too")
     click.echo("addresses are in .lab/endpoints.json, certificates in .lab/pki; `qkd-lab down` stops it")
 
 

@@ -10,11 +10,12 @@ from mutual_tls.app import answer, json_object, listener_app, operator_app, prob
 from mutual_tls.client import PeerError, Refused
 from mutual_tls.identity import Identity
 from qkde.bb84.errors import DeviceUnavailable, MalformedMessage
-from qkde.node.ends import Busy, UnexpectedRound
+from qkde.node.ends import Busy, LinkStopped, UnexpectedRound
 from qkde.node.entity import QkdEntity, UnknownLink
 
 OCTETS = "application/octet-stream"
 MAX_MESSAGE_BYTES = 16 << 20
+MAX_COUNT = 1000
 
 
 def kme_app(entity: QkdEntity, kme: Identity) -> Flask:
@@ -65,7 +66,19 @@ def ops_app(entity: QkdEntity) -> Flask:
     @app.get("/v1/reports")
     def reports() -> Response:
         """The reports of the newest rounds that were ordered here, oldest first."""
-        return answer(list(entity.reports))
+        return answer(list(entity.reports)[-_count() :])
+
+    @app.get("/v1/links")
+    def links() -> Response:
+        return answer([{"link": link, "stopped": stopped} for link, stopped in entity.stopped().items()])
+
+    @app.patch("/v1/links/<link>")
+    def stop(link: str) -> Response:
+        body = json_object()
+        if set(body) != {"stopped"} or not isinstance(body["stopped"], bool):
+            return problem(400, "the body: expected the member stopped, true or false, and no other")
+        entity.stop(link, body["stopped"])
+        return answer({"link": link, **body})
 
     @app.put("/v1/links/<link>/pre-shared-key")
     def rekey(link: str) -> Response:
@@ -78,6 +91,13 @@ def ops_app(entity: QkdEntity) -> Flask:
 
     _map_errors(app)
     return app
+
+
+def _count() -> int:
+    text = request.args.get("count", str(MAX_COUNT))
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) > 0):
+        abort(problem(400, "count in the query: expected a number from 1 on"))
+    return int(text)
 
 
 def _block_id(body: dict) -> str:
@@ -101,6 +121,7 @@ def _map_errors(app: Flask) -> None:
         return problem(409, str(error))
 
     @app.errorhandler(Busy)
+    @app.errorhandler(LinkStopped)
     @app.errorhandler(PeerError)
     @app.errorhandler(DeviceUnavailable)
     def unavailable(error: Exception) -> Response:
