@@ -34,7 +34,8 @@ def make(settings: Settings) -> Server:
 
     network = OperatorCalls(settings.topology, connect)
     hub = Hub()
-    poller, traffic = Poller(network, hub), Traffic(network)
+    traffic = Traffic(network)
+    poller = Poller(network, hub, lambda: traffic.is_on)
     sessions = Sessions(settings.secret(SESSION_TOKEN), time.time)
     actions = action_calls(network, poller, traffic)
 

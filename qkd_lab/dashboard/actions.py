@@ -90,10 +90,6 @@ def action_calls(network: OperatorCalls, poller: Poller, traffic: Traffic) -> Bl
         poller.tell(f"an operator had {sender} send {receiver} a message under {len(sent['key_IDs'])} key(s)")
         return answer({"sent": {**sent, "text": order["text"]}, "received": received})
 
-    @calls.get("/traffic")
-    def shown_traffic() -> Response:
-        return answer({"on": traffic.is_on})
-
     @calls.put("/traffic")
     def switch_traffic() -> Response:
         wanted = _members({"on": bool}).get("on", False)

@@ -35,10 +35,19 @@ Json = dict[str, Any]
 
 
 class Poller:
-    def __init__(self, network: OperatorCalls, hub: Hub, clock: Callable[[], float] = time.time) -> None:
+    """`traffic_is_on`: whether the demo SAEs send messages all the time; `clock` gives Unix seconds."""
+
+    def __init__(
+        self,
+        network: OperatorCalls,
+        hub: Hub,
+        traffic_is_on: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._network = network
         self._topology = network.topology
         self._hub = hub
+        self._traffic_is_on = traffic_is_on
         self._clock = clock
         self._health: dict[str, str] = {}
         self.statuses: dict[str, Json] = {}  # what each KME last said of itself
@@ -168,6 +177,7 @@ class Poller:
         return {
             "at": now,
             "network": topology.name,
+            "traffic": self._traffic_is_on(),
             "sites": [
                 site_picture(site, topology, self._health, self.statuses.get(site.kme_id, {}))
                 for site in topology.sites

@@ -69,6 +69,11 @@ def _ended(how: str) -> Callable[..., str]:
     return say
 
 
+def _burned(detail: Json, pair: Pair | None, kme: str) -> str:
+    bits = f"{detail['bits']:,} bits" if "bits" in detail else "bits"
+    return f"{kme} burned {bits} of block {short(detail.get('block_id'))}: {BURNED}"
+
+
 def _received(detail: Json, pair: Pair | None, kme: str) -> str:
     bits = f"{detail['bits']:,} bits" if "bits" in detail else "bits"
     return f"{kme} received block {short(detail.get('block_id'))} of {bits} from link {detail.get('link', '?')}"
