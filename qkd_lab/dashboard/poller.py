@@ -134,10 +134,15 @@ class Poller:
 
     def _new_rounds(self, reports: dict[str, list[Json]], records: dict[str, list[Json]], now: float) -> list[Json]:
         known = {record["round_id"]: record for of_link in records.values() for record in of_link}
-        # Both ends report each round; an end that saw no key may be told of it earlier than the other.
-        rows = [round_row(report, known.get(report["block_id"])) for end in reports.values() for report in end]
-        rows.sort(key=lambda row: row["began_at"] or "")
-        new = self._rounds.add(rows)
+        placed = []
+        for end in reports.values():
+            place = ""
+            for report in end:  # oldest first; one that the link has forgotten keeps its place among the others
+                row = round_row(report, known.get(report["block_id"]))
+                place = row["began_at"] or place
+                placed.append((place, row))
+        placed.sort(key=lambda one: one[0])
+        new = self._rounds.add(row for _, row in placed)  # both ends report each round
         if self._polls > 1:
             for row in new:
                 self._rate(row["link"], "sifted").add(now, row["sifted_bits"] or 0)
@@ -161,12 +166,21 @@ class Poller:
                 self._last_event.setdefault(kme, 0)
         at = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")
         for row in rounds:
-            told.append({"id": f"round-{row['id']}", "at": row["began_at"] or at, "kme": None, "kind": "round",
-                         "text": round_in_words(row), "connection": None, "link": row["link"]})  # fmt: skip
+            told.append(
+                {
+                    "id": f"round-{row['id']}",
+                    "at": row["began_at"] if self._polls == 1 else at,
+                    "kme": None,
+                    "kind": "round",
+                    "text": round_in_words(row),
+                    "connection": None,
+                    "link": row["link"],
+                }
+            )
         with self._own_lock:
             told += self._own
             self._own = []
-        told.sort(key=lambda one: one["at"])
+        told.sort(key=lambda one: one["at"] or "")
         return self._events.add(told)
 
     def _state(self, now: float, physics: dict[str, Json], stopped: dict[str, list[Json]]) -> Json:

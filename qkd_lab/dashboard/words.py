@@ -22,9 +22,9 @@ def event_in_words(kme: str, event: Json, pairs: Mapping[str, Pair]) -> dict[str
     `pairs`: master and slave by connection id.
     """
     detail = event["detail"]
-    kind, say = _OF_EVENT.get(event["event"], ("block", _plainly))
+    kind, say = _OF_EVENT.get(event["event"], ("operator", None))
     connection = detail.get("connection_id")
-    text = say(detail, pairs.get(connection), kme) if say is not _plainly else _plainly(event["event"], kme)
+    text = say(detail, pairs.get(connection), kme) if say else f"{kme}: {event['event'].replace('_', ' ')}"
     return {
         "id": f"{kme}-{event['id']}",
         "at": event["at"],
@@ -38,7 +38,7 @@ def event_in_words(kme: str, event: Json, pairs: Mapping[str, Pair]) -> dict[str
 
 def round_in_words(round_: Json) -> str:
     """One round, as both ends reported it."""
-    qber = "undefined" if round_["qber"] is None else f"{round_['qber']:.2%}"
+    qber = "undefined" if round_["qber"] is None else f"{100 * round_['qber']:.2f} %"
     if round_["outcome"] == "key":
         return f"link {round_['link']}: a round gave {round_['secret_bits']:,} secret bits at QBER {qber}"
     return f"link {round_['link']}: a round gave no key at QBER {qber}: {round_['abort_reason']}"
@@ -70,8 +70,13 @@ def _ended(how: str) -> Callable[..., str]:
 
 
 def _burned(detail: Json, pair: Pair | None, kme: str) -> str:
-    bits = f"{detail['bits']:,} bits" if "bits" in detail else "bits"
-    return f"{kme} burned {bits} of block {short(detail.get('block_id'))}: {BURNED}"
+    return f"{kme} burned {detail.get('bits', 0):,} bits of block {short(detail.get('block_id'))}"
+
+
+def _registered(detail: Json, pair: Pair | None, kme: str) -> str:
+    if "sae_id" in detail:
+        return f"{kme} registered SAE {detail['sae_id']}"
+    return f"{kme} registered the connection {' → '.join(pair) if pair else short(detail.get('connection_id'))}"
 
 
 def _received(detail: Json, pair: Pair | None, kme: str) -> str:
@@ -93,15 +98,14 @@ def _of(pair: Pair | None) -> str:
     return f" for {pair[0]} → {pair[1]}" if pair else ""
 
 
-def _plainly(event: str, kme: str) -> str:
-    return f"{kme}: {event.replace('_', ' ')}"
-
-
 _OF_EVENT: dict[str, tuple[str, Callable[..., str]]] = {
     "keys_delivered": ("delivery", _delivered),
     "keys_consumed": ("delivery", _ended("counts as used")),
     "keys_stored": ("filling", _stored),
     "block_received": ("block", _received),
+    "bits_burned": ("block", _burned),
+    "sae_registered": ("operator", _registered),
+    "connection_registered": ("operator", _registered),
     "block_closed": ("block", _closed),
     "calls_refused": ("refusal", _refused),
     "keys_expired": ("loss", _ended("let expire")),

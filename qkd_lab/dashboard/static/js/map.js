@@ -29,9 +29,9 @@ export function map() {
 function layout(sites, width) {
   const places = {};
   if (width < 620) {
-    sites.forEach((site, index) => (places[site.name] = { x: width / 2, y: 90 + index * 250 }));
+    sites.forEach((site, index) => (places[site.name] = { x: width / 2, y: 90 + index * 300 }));
   } else if (sites.length <= 2) {
-    sites.forEach((site, index) => (places[site.name] = { x: index ? width - BOX.width / 2 - 14 : BOX.width / 2 + 14, y: 110 }));
+    sites.forEach((site, index) => (places[site.name] = { x: index ? width - BOX.width / 2 - 14 : BOX.width / 2 + 14, y: 138 }));
   } else {
     const reach = { x: width / 2 - BOX.width / 2 - 14, y: 60 * sites.length };
     sites.forEach((site, index) => {
@@ -75,8 +75,8 @@ function drawLink(group, one, from, to) {
   eve.toggleAttribute("hidden", !here);
   attribute(eve, "display", here ? "inline" : "none");
   const tapped = at(0.22);
-  attribute(eve, "transform", upright ? `translate(${tapped.x + 64} ${tapped.y + 8})` : `translate(${tapped.x} ${tapped.y - 62})`);
-  attribute(eve.querySelector(".tap"), "d", upright ? "M-64 -8L-20 0" : "M0 62L0 20");
+  attribute(eve, "transform", upright ? `translate(${tapped.x + 64} ${tapped.y})` : `translate(${tapped.x} ${tapped.y - 62})`);
+  attribute(eve.querySelector(".tap"), "d", upright ? "M-64 0L-20 0" : "M0 62L0 20");
   attribute(group, "aria-label", `Link ${one.name} from ${one.alice} to ${one.bob}: ${HEALTH[one.health].word}, QBER ${percent(last?.qber, 1)}${here ? ", Eve is there" : ""}`);
 }
 

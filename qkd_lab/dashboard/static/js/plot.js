@@ -62,6 +62,7 @@ export function plot({ title, unit, curves, eveAt, limit, top, show }) {
       ctx.fillStyle = colour("eve");
       ctx.fillRect(x0, y + height - 5 * devicePixelRatio, x1 - x0, 5 * devicePixelRatio);
       ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+      ctx.textAlign = "left";
       if (x1 - x0 > 30 * devicePixelRatio) ctx.fillText("Eve", Math.max(x0, left) + 5 * devicePixelRatio, y + height - 10 * devicePixelRatio);
     }
     ctx.restore();
@@ -93,8 +94,8 @@ export function plot({ title, unit, curves, eveAt, limit, top, show }) {
     ctx.lineTo(left + width, y);
     ctx.stroke();
     ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
-    ctx.textAlign = "right";
-    ctx.fillText(at.name, left + width - 4 * devicePixelRatio, y - 5 * devicePixelRatio);
+    ctx.textAlign = "left";
+    ctx.fillText(at.name, left + 4 * devicePixelRatio, y - 5 * devicePixelRatio);
     ctx.restore();
   }
 
