@@ -81,9 +81,9 @@ def test_eve_lifts_the_qber_over_the_threshold_and_stops_the_filling_until_she_l
 
 def test_noise_and_distance_move_what_the_link_has(lab, page):
     try:
-        page.page.get_by_label("Fibre").fill("10")
+        page.page.get_by_role("slider", name="Fibre").fill("10")
         page.until(f"() => {STATE}.links[0].physics.distance_km === 10")
-        page.page.get_by_label("Noise").fill("0.03")
+        page.page.get_by_role("slider", name="Noise").fill("0.03")
         page.until(f"() => {STATE}.links[0].physics.depolarizing === 0.03")
     finally:
         lab.command("link", "set", "a-b", "--distance-km", "0", "--depolarizing", "0.02")

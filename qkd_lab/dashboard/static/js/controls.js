@@ -34,17 +34,18 @@ export function toggle(label, kind, change) {
 }
 
 function slider(label, least, most, step, shown, change) {
-  const input = el("input", { type: "range", min: least, max: most, step });
-  const output = el("output");
+  const input = el("input", { type: "range", min: least, max: most, step, "aria-label": label });
+  const output = el("output", { "aria-hidden": "true" });
   let touched = false;
   input.addEventListener("input", () => ((touched = true), text(output, shown(Number(input.value)))));
   input.addEventListener("change", () => Promise.resolve(change(Number(input.value))).finally(() => setTimeout(() => (touched = false), 1500)));
   return {
-    node: el("label", { class: "slider" }, el("span", {}, label, output), input),
+    node: el("div", { class: "slider" }, el("span", { "aria-hidden": "true" }, label, output), input),
     show(value) {
       if (touched) return;
       input.value = value;
       text(output, shown(value));
+      input.setAttribute("aria-valuetext", shown(value));
     },
   };
 }
