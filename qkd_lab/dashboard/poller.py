@@ -106,7 +106,7 @@ class Poller:
         self.statuses = statuses or self.statuses
         rounds = self._new_rounds(of(qkdes, "/v1/reports", []), of(qlinks, "/v1/rounds", []), now)
         state = self._state(now, of(qlinks, "/v1/physics", {}), of(qkdes, "/v1/links", []))
-        events = self._new_events(of(kmes, "/v1/events", {}), rounds, state["connections"], now)
+        events = self._new_events(of(kmes, "/v1/events", None), rounds, state["connections"], now)
         samples = self._samples(now, state, rounds)
         self._links.add(samples["links"])
         self._connections.add(samples["connections"])
@@ -150,11 +150,13 @@ class Poller:
         return new
 
     def _new_events(
-        self, answers: dict[str, list[Json]], rounds: list[Json], connections: list[Json], now: float
+        self, answers: dict[str, list[Json] | None], rounds: list[Json], connections: list[Json], now: float
     ) -> list[Json]:
         pairs = {one["id"]: (one["master"], one["slave"]) for one in connections}
         told = []
         for kme, events in answers.items():
+            if events is None:
+                continue
             for event in events:
                 told.append(event_in_words(kme, event, pairs))
                 detail = event["detail"]

@@ -105,6 +105,16 @@ def test_events_are_asked_for_from_the_last_one_on_and_count_as_deliveries(made)
     assert paths == ["/v1/events?count=100", "/v1/events?after=7&count=500"]
 
 
+def test_what_happened_while_a_kme_did_not_answer_first_is_no_delivery_of_now(made):
+    network, *_, poll = made
+    network.failing = {"kme-a"}
+    poll()
+    network.failing = set()
+    network.answers["kme-a", "/v1/events"] = [delivered(7)]
+    state = poll()["state"]
+    assert [one["rate"] for one in state["connections"]] == [0, 0]
+
+
 def test_what_an_operator_did_is_in_the_feed(made):
     _, poller, _, poll = made
     poller.tell("an operator stopped link a-b", link="a-b")

@@ -26,15 +26,19 @@ export function linkView(root, name) {
   root.append(
     el("h1", {}, `Link ${name} `, state), why,
     plots ? el("section", { class: "panel strip", "aria-label": "Plots" }, plots.node) : el("p", {}, "It is fed with key files: there is no light to show."),
-    el("div", { class: "columns" }, el("section", { class: "panel" }, el("h2", {}, "Physics, from the next round on"), facts, controls?.node,
-      plots ? el("p", {}, el("a", { href: `#/frame/${encodeURIComponent(name)}` }, "Step through one frame of this link")) : null), parts[0].node, parts[1].node,
-    el("section", { class: "panel" }, el("h2", {}, "Events of this link"), events.node)));
+    el("div", { class: "columns" },
+      el("div", { class: "column" },
+        el("section", { class: "panel" }, el("h2", {}, "Physics, from the next round on"), facts, controls?.node,
+          plots ? el("p", { class: "more" }, el("a", { href: `#/frame/${encodeURIComponent(name)}` }, "Step through one frame of this link")) : null),
+        parts[1].node),
+      el("div", { class: "column" }, parts[0].node, el("section", { class: "panel" }, el("h2", {}, "Events of this link"), events.node))));
   return {
     update() {
       const link = findLink(name);
       if (!link) return;
       showHealth(state, link.health, link.why);
       text(why, link.why.join("; "));
+      why.hidden = !link.why.length;
       plots?.update();
       controls?.update();
       const rows = [["Alice, who prepares", `site ${link.alice}`], ["Bob, who measures", `site ${link.bob}`], ["Bits waiting in blocks", bits(link.uncut_bits)],
