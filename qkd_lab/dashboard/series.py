@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 KEPT_S = 600
-WINDOW_S = 10.0
+WINDOW_S = 30.0  # longer than from one round to the next, where keys are used
 
 Sample = list[Any]
 

@@ -59,7 +59,7 @@ def test_a_round_that_both_ends_report_is_told_once(made):
     network.answers["qkde-b", "/v1/reports"] = [report(1), report(2)]
     tick = poll()
     assert [row["id"] for row in tick["rounds"]] == ["round-2"]
-    assert tick["samples"]["links"]["a-b"][1:] == [0.01, 0.1, 60.0, 30.0, 0]
+    assert tick["samples"]["links"]["a-b"][1:] == [0.01, 0.1, 20.0, 10.0, 0]
     assert poll()["samples"]["links"]["a-b"][1:3] == [None, None]
     assert [row["id"] for row in told.hello["rounds"]] == ["round-1", "round-2"]
 
@@ -100,7 +100,7 @@ def test_events_are_asked_for_from_the_last_one_on_and_count_as_deliveries(made)
     assert tick["events"][-1]["text"] == "SAE sae-a took 33 keys, 8844… the first for sae-b"
     assert tick["state"]["connections"][0]["rate"] == 0, "what was before the first look is no rate of now"
     network.answers["kme-a", "/v1/events"] = [delivered(8)]
-    assert poll()["state"]["connections"][0]["rate"] == pytest.approx(3.3)
+    assert poll()["state"]["connections"][0]["rate"] == pytest.approx(1.1)
     paths = [path for process, _, path, _ in network.asked if process == "kme-a" and "events" in path]
     assert paths == ["/v1/events?count=100", "/v1/events?after=7&count=500"]
 

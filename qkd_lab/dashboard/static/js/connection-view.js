@@ -19,7 +19,7 @@ export function connectionView(root, id) {
   const plots = [
     plot({ title: "Keys in the pool", unit: "keys", curves: [{ label: "keys", colour: "secret", at: 1, show: count }],
       limit: () => ({ value: findConnection(id)?.low ?? 0, name: "low watermark: filling begins" }), top: () => 1.1 * (findConnection(id)?.high ?? 1), show: count }),
-    plot({ title: "Deliveries", unit: "keys per second, mean of ten seconds", curves: [{ label: "keys/s", colour: "sifted", at: 2, show: (value) => `${value.toFixed(1)} keys/s` }],
+    plot({ title: "Deliveries", unit: "keys per second, mean of thirty seconds", curves: [{ label: "keys/s", colour: "sifted", at: 2, show: (value) => `${value.toFixed(1)} keys/s` }],
       top: (high) => Math.max(5, 1.15 * high), show: (value) => value.toFixed(0) }),
   ];
   const bitsOf = account((site) => [known.from, known.to].includes(site.name));

@@ -17,7 +17,7 @@ export function linkPlots(name) {
       top: (high) => Math.max(1.6 * (threshold() ?? 0.04), 1.15 * high), show: (value) => percent(value, 0),
     }),
     plot({
-      title: "Key rate", unit: "bits per second, mean of ten seconds", eveAt: EVE,
+      title: "Key rate", unit: "bits per second, mean of thirty seconds", eveAt: EVE,
       curves: [
         { label: "sifted", colour: "sifted", at: 3, dash: [5, 3], show: (value) => bits(value, "bit/s") },
         { label: "secret", colour: "secret", at: 4, show: (value) => bits(value, "bit/s") },

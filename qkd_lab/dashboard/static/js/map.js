@@ -4,7 +4,7 @@ import { attribute, el, keyed, link as linkAddress, svg, text } from "./dom.js";
 import { HEALTH, isEve, percent } from "./format.js";
 import { roundsOf } from "./store.js";
 
-const BOX = { width: 190, height: 132 };
+const BOX = { width: 190, height: 122 };
 const LINES = { ok: "", stopped: "1 7", alarm: "10 6", down: "3 9" };
 
 export function map() {

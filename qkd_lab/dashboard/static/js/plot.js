@@ -31,7 +31,7 @@ export function plot({ title, unit, curves, eveAt, limit, top, show }) {
     chart = new uPlot({
       width: Math.max(200, canvas.clientWidth), height: 150, legend: { show: false }, cursor: { show: false }, padding: [10, 8, 0, 0],
       scales: { x: { time: true, range: () => [newest() - WINDOW_S, newest()] }, y: { range: (_, low, high) => [0, top(high ?? 0)] } },
-      axes: [{ ...axis, space: 70, size: 26, values: (_, ticks) => ticks.map((one) => new Date(one * 1000).toTimeString().slice(0, 5)) },
+      axes: [{ ...axis, space: 46, size: 26, values: (_, ticks) => ticks.map((one) => new Date(one * 1000).toTimeString().slice(0, 5)) },
         { ...axis, size: 54, space: 32, values: (_, ticks) => ticks.map(show) }],
       series: [{}, ...curves.map((one) => ({ label: one.label, stroke: colour(one.colour), width: 1.6, spanGaps: true, dash: one.dash,
         points: { show: !!one.points, size: 6, fill: colour(one.colour) } }))],
