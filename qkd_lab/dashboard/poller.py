@@ -120,12 +120,10 @@ class Poller:
     def _ask(self, call: tuple[str, str]) -> Any:
         """None where there is no answer: what is wrong shows in the process's health."""
         process, path = call
-        if path is None:
-            return None
         try:
             return self._network.call(process, "GET", path, timeout_s=TIMEOUT_S)
         except LabError as error:
-            log.info("%s %s: %s", process, path, error)
+            log.debug("%s %s: %s", process, path, error)
             return None
 
     def _events_path(self, kme: str) -> str:

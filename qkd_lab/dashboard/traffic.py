@@ -46,4 +46,4 @@ class Traffic:
                 try:
                     self._network.call(sender, "POST", "/v1/messages", order, 10.0)
                 except LabError as error:
-                    log.info("%s sends nothing: %s", sender, error)  # an empty pool is what Eve's visit looks like
+                    log.debug("%s sends nothing: %s", sender, error)  # an empty pool is what Eve's visit looks like

@@ -2,11 +2,13 @@
 
 import { hello, tick } from "./store.js";
 
-const SILENCE_MS = 6000; // the feed has a message a second
+// The feed has a message a second. A machine that is too busy for that is asked again less and less often.
+const SILENCE_MS = { first: 6000, longest: 60000 };
 
 export function connect(onState) {
   let source = null;
   let heard = 0;
+  let patience = SILENCE_MS.first;
 
   function open() {
     source?.close();
@@ -19,11 +21,15 @@ export function connect(onState) {
 
   function alive() {
     heard = Date.now();
+    patience = SILENCE_MS.first;
     onState("live");
   }
 
   open();
   setInterval(() => {
-    if (Date.now() - heard > SILENCE_MS) (onState("reconnecting"), open());
+    if (Date.now() - heard <= patience) return;
+    patience = Math.min(2 * patience, SILENCE_MS.longest);
+    onState("reconnecting");
+    open();
   }, 2000);
 }
