@@ -7,10 +7,11 @@ import json
 from dataclasses import replace
 from uuid import UUID
 
-from kme.errors import Unavailable
+from kme.errors import Unavailable, Unconfirmed
 from kme.keystore import Cut, KeyStore, entitlement
 from kme.keywrap import KeyWrap, block_context, key_context
 from kme.model import CONFIRMATION_BITS, Batch
+from kme.witness_store import WitnessStore
 
 _ATTEMPTS = 50  # each lost race means that another cut of the same block succeeded
 
@@ -20,6 +21,10 @@ class Cutter:
         self._keystore = keystore
         self._keywrap = keywrap
         self._kept_after_pool_s = kept_after_pool_s
+
+    def require_confirmed(self, peer_kme_id: str) -> None:
+        """Raises Unconfirmed: a range that can't be used now is better left uncut."""
+        WitnessStore(self._keystore).require([peer_kme_id])
 
     def fast_clock_ms(self) -> int:
         return self._keystore.clocks_ms()[0]
@@ -79,6 +84,8 @@ class Cutter:
             rewrapped = self._keywrap.wrap(bytes(bits), block_context(cut.block_id, stored.version + 1))
             copies_ttl_s = cut.pool_ttl_s + self._kept_after_pool_s
             outcome = self._keystore.cut(replace(cut, keys=keys), stored.version, rewrapped, copies_ttl_s)
+            if outcome == "closed":
+                raise Unconfirmed("the KME at its other end")
             if outcome != "raced":
                 return outcome
         raise Unavailable("the block is being cut by too many at once, try again")

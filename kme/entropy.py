@@ -25,15 +25,18 @@ class ByteCounts:
         self._keystore = keystore
         self._keywrap = keywrap
 
-    def store(self, block: Block, wrapped: bytes, bits: bytes) -> None:
+    def store(self, block: Block, wrapped: bytes, bits: bytes, peer_kme_id: str) -> None:
         """Stores a block, unless it was here before, and counts its bytes in the same step. A last byte that is not
-        full is left out: its filling is not random."""
+        full is left out: its filling is not random.
+
+        Raises Unconfirmed until `peer_kme_id` has confirmed the witness.
+        """
         new = Counter(bits[: block.length_bits // 8])
         for _ in range(_ATTEMPTS):
             counts, version = self._counts()
             more = [count + new[byte] for byte, count in enumerate(counts)]
             wrapped_counts = self._keywrap.wrap(_FORMAT.pack(*more), _context(version + 1))
-            if self._keystore.store_block(block, wrapped, wrapped_counts, version) != "raced":
+            if self._keystore.store_block(block, wrapped, wrapped_counts, version, peer_kme_id) != "raced":
                 return
         raise Unavailable("too many blocks are being taken in at once, try again")
 

@@ -53,8 +53,9 @@ class Intake:
             return  # closed before it came: acknowledged, so that it is not offered again, and dropped
         refuse_another(known, offered)
         if known.state == "arriving":
+            peer_kme_id = self._settings.link_named(link).peer_kme_id
             wrapped = self._keywrap.wrap(bits, block_context(block_id, 0))
-            self._byte_counts.store(offered, wrapped, bits)
+            self._byte_counts.store(offered, wrapped, bits, peer_kme_id)
             self._records.set_received(block_id)
 
     def _check(self, link: str, owner_kme_id: str, length_bits: int, bits: bytes, origin: Origin) -> None:

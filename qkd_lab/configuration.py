@@ -107,6 +107,15 @@ ENVIRONMENT = (
         "A file of addresses to dial instead of those in the address book, in the same form: for proxies of tests.",
         SERVICES,
     ),
+    Setting(
+        "QKD_SEED",
+        int,
+        None,
+        "The same key bits at every run, for tests: whoever knows it knows every key.",
+        "QKDE",
+        0,
+        2**31 - 1,
+    ),
     Setting("QKD_WORKERS", int, 1, "Worker processes of a KME's server.", "KME", 1, 64),
     Setting(
         "QKD_LOG_LEVEL",
@@ -117,12 +126,28 @@ ENVIRONMENT = (
         choices=("DEBUG", "INFO", "WARNING", "ERROR"),
     ),
     Setting(
+        "QKD_APPENDFSYNC",
+        str,
+        "always",
+        "When Redis writes to disk: `everysec` is faster, and a power failure may lose what was delivered in the last"
+        ' second or two, which the witness notices (docs/protocols.md, "Durability").',
+        f"{KMES}, {COMMAND}",
+        choices=("always", "everysec"),
+    ),
+    Setting(
         "QKD_LAB_SERVERS",
         str,
         "",
         "`wheels`: the system's database servers are not looked for.",
         COMMAND,
         choices=("wheels",),
+    ),
+    Setting(
+        "QKD_LAB_HOSTS",
+        str,
+        "",
+        "More names and addresses, with blanks between, for the certificates of a new lab's listeners.",
+        COMMAND,
     ),
     Setting("QKD_LAB_SERVICES", str, "", "Another package of entry modules than the lab's own.", COMMAND),
     Setting(
@@ -277,6 +302,16 @@ def environment(environ: Mapping[str, str], problems: list[str], *, of_process: 
             problems.append(f"{setting.name} is not set: expected {setting.expected}")
         found[setting.name] = _value(setting, setting.name, text, Value(setting, setting.default, "default"), problems)
     return found
+
+
+def read(name: str, environ: Mapping[str, str]) -> Any:
+    """One of the environment's settings. Raises ConfigurationError where it is not as expected."""
+    problems: list[str] = []
+    setting = next(one for one in ENVIRONMENT if one.name == name)
+    found = _value(setting, name, environ.get(name, ""), Value(setting, setting.default, "default"), problems)
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    return found.value
 
 
 def kme_settings(table: Mapping[str, Any], environ: Mapping[str, str], problems: list[str]) -> dict[str, Value]:

@@ -81,14 +81,14 @@ def services(topology: Topology) -> Iterator[Process]:
             name, "scheduler", index, site.name, "kme_scheduler", {"ops": OPERATOR},
             name, "kme", site.kme_id, KME, (KME, QKD),
         )  # fmt: skip
-    saes = [(site, sae) for site in topology.sites for sae in site.saes]
+    saes = [(site, sae) for site in topology.sites for sae in site.saes if topology.demo_saes]
     for index, (site, sae) in enumerate(saes):
         yield Process(
             sae, "sae", index, site.name, "sae_node", {"app": APP, "ops": OPERATOR},
             f"{sae}-app", "app", sae, APP, (APP,),
         )  # fmt: skip
-    # To the others it is an operator. Browsers, which have no certificate, see its page.
-    yield Process(
-        DASHBOARD, DASHBOARD, 0, "", "dashboard_node", {"page": "", "ops": OPERATOR},
-        DASHBOARD, "operator", DASHBOARD, OPERATOR, (KME, QKD, APP),
-    )  # fmt: skip
+    if topology.dashboard:  # to the others an operator; browsers, which have no certificate, see its page
+        yield Process(
+            DASHBOARD, DASHBOARD, 0, "", "dashboard_node", {"page": "", "ops": OPERATOR},
+            DASHBOARD, "operator", DASHBOARD, OPERATOR, (KME, QKD, APP),
+        )  # fmt: skip

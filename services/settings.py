@@ -43,8 +43,10 @@ class Settings:
     log_level: str
     worker_count: int
     keys: Path
+    appendfsync: str  # what Redis is meant to have
     kme: Mapping[str, Any]  # by the names of kme.model.KmeSettings
     faults: Mapping[str, Any]  # by those of kme.faults.Faults
+    seed: int | None = None
     detours_file: Path | None = None
     revocations: Path | None = None
 
@@ -68,8 +70,10 @@ class Settings:
             log_level=found["QKD_LOG_LEVEL"],
             worker_count=found["QKD_WORKERS"],
             keys=Path(found["QKD_KEYS"] or Path(found["QKD_STATE"]) / "keys"),
+            appendfsync=found["QKD_APPENDFSYNC"],
             kme={one.name: kme[one.name].value for one in configuration.KME},
             faults={one.name.removeprefix("fault_"): kme[one.name].value for one in configuration.FAULTS},
+            seed=found["QKD_SEED"],
             detours_file=Path(found["QKD_DETOURS"]) if found["QKD_DETOURS"] else None,
             revocations=Path(found["QKD_CRLS"]) if found["QKD_CRLS"] else None,
         )

@@ -13,6 +13,7 @@ from qkd_lab.cli.connection import connection
 from qkd_lab.cli.dashboard import dashboard
 from qkd_lab.cli.demo import demo
 from qkd_lab.cli.doctor import doctor
+from qkd_lab.cli.exec import exec_
 from qkd_lab.cli.fault import fault
 from qkd_lab.cli.link import link
 from qkd_lab.cli.network import down, status, up
@@ -38,7 +39,7 @@ def cli() -> None:
 
 for command in (
     up, down, status, demo, dashboard, register, sae, connection, link, fault, pki, config, doctor, bb84, rate,
-    verify_block,
+    verify_block, exec_,
 ):
     cli.add_command(command)
 

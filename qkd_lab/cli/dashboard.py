@@ -20,7 +20,7 @@ def login_link(lab: LabFolder) -> str:
     """The token is behind the `#`, which no browser sends and no server logs."""
     address = lab.read_endpoints().get(DASHBOARD)
     if address is None:
-        raise LabError("this lab was started without a dashboard: `qkd-lab down`, then `qkd-lab up`")
+        raise LabError("this lab has no dashboard: its topology has dashboard = false")
     try:
         token = (lab.secrets(DASHBOARD) / SESSION_TOKEN).read_text().strip()
     except OSError as error:

@@ -18,7 +18,7 @@ from qkd_lab import configuration
 from qkd_lab.embedded import control
 from qkd_lab.lab_folder import LabError, LabFolder
 from qkd_lab.operator_calls import Operator
-from qkd_lab.processes import processes
+from qkd_lab.processes import DASHBOARD, processes
 from qkd_lab.status import gather
 from qkd_lab.topology import SHIPPED, Topology, TopologyError, load
 
@@ -54,7 +54,8 @@ def up(file: Path | None, timeout: float) -> None:
     click.echo(
         f"the lab runs: {total} processes in {time.monotonic() - started:.1f} s, {state['postgres']}, {state['redis']}"
     )
-    click.echo(f"dashboard: {lab.read_endpoints()['dashboard']}; `qkd-lab dashboard` prints a link that may act, too")
+    if page := lab.read_endpoints().get(DASHBOARD):
+        click.echo(f"dashboard: {page}; `qkd-lab dashboard` prints a link that may act, too")
     click.echo("addresses are in .lab/endpoints.json, certificates in .lab/pki; `qkd-lab down` stops it")
 
 
@@ -119,6 +120,7 @@ def _show(found: dict[str, Any]) -> None:
         table.add_row(f"{pool.get('master_sae_id')} → {pool.get('slave_sae_id')}", *map(_text, counts))
     console.print(table)
     _show_accounts(console, found.get("accounts", {}))
+    _show_witnesses(console, found.get("witnesses", {}))
     columns = "link", "loss", "depolarizing", "Eve", "pulses", "pulses/s, Aer alone"
     table = Table(*columns, title="links", title_justify="left")
     for name, link in found["links"].items():
@@ -159,6 +161,17 @@ def _show_accounts(console: Console, accounts: dict[str, dict[str, Any]]) -> Non
     for name in entries:
         table.add_row(name.removesuffix("_bits"), *(f"{account[name]:,}" for account in known.values()))
     table.add_row("adds up", *("yes" if account["balanced"] else "NO" for account in known.values()))
+    console.print(table)
+
+
+def _show_witnesses(console: Console, witnesses: dict[str, dict[str, Any]]) -> None:
+    """Whether each KME may use what it has stored."""
+    table = Table("witness", "epoch", "state", "why it began", title="witnesses", title_justify="left")
+    for kme_id, witness in witnesses.items():
+        if witness:
+            waiting = [f"{peer}: {state}" for peer, state in witness["peers"].items() if state != "confirmed"]
+            state = "; ".join([witness["state"], *waiting])
+            table.add_row(kme_id, _text(witness["epoch"]), state, witness["began_because"])
     console.print(table)
 
 

@@ -53,7 +53,7 @@ def site_picture(site: Site, topology: Topology, health: Mapping[str, str], stat
         "kme": site.kme_id,
         "qkde": site.qkde_id if site.qkde_id in health else None,
         "saes": status.get("saes", list(site.saes)),
-        "demo_saes": list(site.saes),
+        "demo_saes": list(site.saes) if topology.demo_saes else [],
         "health": "down" if site.kme_id in wrong else "alarm" if wrong else "ok",
         "why": [f"{name}: {what}" for name, what in wrong.items()],
         "account": status.get("account") or {},

@@ -39,7 +39,8 @@ def make_secrets(topology: Topology, lab: Path) -> None:
                 _share(lab, named, secret, SECRET_BYTES)
     for link in topology.quantum_links:
         _share(lab, _ends(topology, link), link.pre_shared_key, PRE_SHARED_KEY_BYTES)
-    _share(lab, [DASHBOARD], SESSION_TOKEN, SECRET_BYTES)
+    if topology.dashboard:
+        _share(lab, [DASHBOARD], SESSION_TOKEN, SECRET_BYTES)
     for process in processes(topology):
         private_folder(secrets_folder(lab, process.name))
 
