@@ -69,7 +69,7 @@ function set(found) {
 /** Controls of an operator: locked, and it is said why, where nobody is logged in. */
 export function operatorOnly(fieldset) {
   const hint = el("p", { class: "hint" }, "View only. ", el("code", {}, "qkd-lab dashboard"), " prints a link that may act.");
-  fieldset.prepend(hint);
+  fieldset.querySelector("legend").after(hint);
   const show = () => {
     fieldset.disabled = !session.may_act;
     hint.hidden = session.may_act;
