@@ -24,7 +24,8 @@ class Sessions:
 
     def begin(self, token: str) -> str | None:
         """The session's cookie, for whoever knows the token."""
-        if not hmac.compare_digest(token.encode(), self._token):
+        # A JSON text may hold half a surrogate pair, which has no UTF-8.
+        if not hmac.compare_digest(token.encode(errors="replace"), self._token):
             return None
         until = str(int(self._clock() + LIFE_S))
         return f"{until}.{self._hash('session', until)}"

@@ -22,7 +22,6 @@ class Traffic:
     def __init__(self, network: OperatorCalls) -> None:
         self._network = network
         self._until = 0.0
-        self._wake = threading.Event()
 
     @property
     def is_on(self) -> bool:
@@ -30,18 +29,13 @@ class Traffic:
 
     def switch(self, on: bool) -> None:
         self._until = time.monotonic() + LASTS_S if on else 0.0
-        self._wake.set()
 
     def run(self, stopping: threading.Event) -> None:
         demo = {process.name for process in self._network.processes if process.kind == "sae"}
         pairs = [(one.master, one.slave) for one in self._network.topology.connections]
         pairs = [pair for pair in pairs if demo.issuperset(pair)]
         while not stopping.wait(EVERY_S):
-            if not self.is_on:
-                self._wake.wait(1.0)
-                self._wake.clear()
-                continue
-            for sender, receiver in pairs:
+            for sender, receiver in pairs if self.is_on else ():
                 order = {"to": receiver, "text": TEXT, "mode": "one-time-pad"}
                 try:
                     self._network.call(sender, "POST", "/v1/messages", order, 10.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from importlib.resources import files
 
@@ -12,6 +13,8 @@ from mutual_tls.app import answer, json_object, problem
 from qkd_lab.dashboard.hub import Hub
 from qkd_lab.dashboard.session import LIFE_S, Sessions, is_same_site, is_this_host
 from qkd_lab.lab_folder import LabError
+
+log = logging.getLogger(__name__)
 
 STATIC = files("qkd_lab.dashboard") / "static"
 MAX_BODY_BYTES = 1 << 17
@@ -108,6 +111,12 @@ def page_app(hub: Hub, sessions: Sessions, add_actions: Callable[[Flask], None] 
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> Response:
         return problem(error.code or 500, error.description or error.name)
+
+    @app.errorhandler(Exception)
+    def failed(error: Exception) -> Response:
+        # The message of an unexpected error may quote what it worked on: a text, a key's id.
+        log.error("%s %s failed: %s", request.method, request.path, type(error).__name__)
+        return problem(500, "internal error")
 
     add_actions(app)
     return app

@@ -10,7 +10,7 @@ import pytest
 import requests
 from conftest import free_port
 
-from browser import Page, chromium
+from browser import Page, chromium, dashboard_pid
 from running_lab import CHECKOUT, eventually
 
 SHORT_S, LONG_S = 20, 600
@@ -73,6 +73,15 @@ def test_page_and_process_stay_small_at_a_hundred_events_a_second(address, reque
     figure(f"{what}: page {renderer / 1e6:.0f} MB (USS of its process), {heap / 1e6:.1f} MB of them JavaScript's")
     assert told > LEAST_EVENTS_PER_S * elapsed_s
     assert heap < 50e6 and metrics["Nodes"] < 20_000, "the page keeps what it need not keep"
+
+
+@pytest.mark.parametrize("lab", ["embedded"], indirect=True)
+def test_what_it_costs_to_ask_a_running_network(lab, figure):
+    pid = dashboard_pid(lab)
+    spent, began = cpu_s(pid), time.monotonic()
+    eventually(lambda: time.monotonic() - began > SHORT_S / 2, "some polls")
+    share = (cpu_s(pid) - spent) / (time.monotonic() - began)
+    figure(f"dashboard of the embedded lab, one poll a second over mutual TLS: {100 * share:.1f} % of a core")
 
 
 def memory_of_renderers() -> list[int]:

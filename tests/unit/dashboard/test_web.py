@@ -87,7 +87,7 @@ def test_a_session_is_a_cookie_no_script_and_no_other_site_gets(client):
     assert "HttpOnly" in cookie and "SameSite=Strict" in cookie and TOKEN not in cookie
 
 
-@pytest.mark.parametrize("token", ["", "cd" * 32, None, 7, ["ab"]])
+@pytest.mark.parametrize("token", ["", "cd" * 32, "\ud800", "ä", None, 7, ["ab"]])
 def test_a_wrong_token_begins_nothing(client, token):
     answer = client.post("/session", json={"token": token})
     assert answer.status_code == 401 and "Set-Cookie" not in answer.headers
@@ -207,3 +207,29 @@ def test_what_a_process_refuses_is_told_in_its_words(operator, network):
     network.answers["qlink-a-b", "/v1/physics"] = LabError("loss_db is -1: expected a loss; nothing was changed")
     answer = operator.patch("/api/links/a-b/physics", json={"loss_db": -1})
     assert answer.status_code == 502 and "loss_db is -1" in answer.json["message"]
+
+
+def test_an_unexpected_failure_tells_nothing_of_what_it_was_about(operator, network, caplog):
+    network.answers["qlink-a-b", "/v1/physics"] = RuntimeError("secret 0123")
+    answer = operator.patch("/api/links/a-b/physics", json={"eve": "none"})
+    assert (answer.status_code, answer.json["message"]) == (500, "internal error")
+    assert "secret" not in caplog.text and "RuntimeError" in caplog.text
+
+
+def test_the_demo_saes_send_to_each_other_while_traffic_is_on(network, monkeypatch):
+    traffic, times = Traffic(network), iter([False, False, True])
+
+    class Stopping:
+        def wait(self, timeout):
+            return next(times)
+
+    traffic.switch(True)
+    network.failing = {"sae-b"}  # whose pool is empty: the others go on
+    traffic.run(Stopping())
+    assert [call[0] for call in network.asked] == ["sae-a", "sae-b"] * 2
+    assert {call[3]["to"] for call in network.asked} == {"sae-a", "sae-b"}
+    traffic.switch(False)
+    network.asked.clear()
+    times = iter([False, True])
+    traffic.run(Stopping())
+    assert network.asked == []

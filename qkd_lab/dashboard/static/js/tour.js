@@ -87,7 +87,7 @@ export function tour(room, button) {
     text(title, one.title);
     text(words, one.text);
     run.hidden = !one.run;
-    run.disabled = !session.may_act;
+    run.disabled = !session.may_act || !quantum();
     hint.hidden = session.may_act || !one.run;
     text(run, one.button ?? "");
     const found = quantum() && one.seen(done);
