@@ -197,7 +197,7 @@ class Entity:
             *(Chore(f"witness at {one}", partial(witness.exchange, one, self.peers[one])) for one in peers),
             Chore("quarantine", Quarantine(witness_records, self.keystore).step),
             *(Chore(f"the folder of link {one.link.name}", one.step) for one in sources),
-            Chore("administration", self.administration.step),
+            Chore("administration", lambda: self.administration.step(clock())),
             Chore("refused calls", self.admission.report),
             Chore("expiry", self.lifecycle.sweep),
             Chore("old records", self.lifecycle.forget_old),

@@ -107,6 +107,24 @@ ENVIRONMENT = (
         "A file of addresses to dial instead of those in the address book, in the same form: for proxies of tests.",
         SERVICES,
     ),
+    *(
+        Setting(f"QKD_{name}_TIMEOUT_S", float, default, meaning, SERVICES, 0.1, 3_600)
+        for name, default, meaning in (
+            ("HANDSHAKE", 10.0, "How long a client has for the TLS handshake, in s, from when it connects."),
+            ("IDLE", 75.0, "How long a connection is kept between two requests."),
+            ("REQUEST", 20.0, "How long a request may take to arrive, from its first byte to its last; then 408."),
+            ("ANSWER", 30.0, "How long a client may take to receive an answer."),
+        )
+    ),
+    Setting(
+        "QKD_MAX_CONNECTIONS",
+        int,
+        2_000,
+        "Connections that a listener has in each worker. Where it is full, whoever has most there loses the oldest.",
+        SERVICES,
+        1,
+        100_000,
+    ),
     Setting(
         "QKD_SEED",
         int,

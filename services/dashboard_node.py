@@ -21,11 +21,9 @@ from qkd_lab.pki.secrets import SESSION_TOKEN
 from qkd_lab.processes import Process
 
 from .listeners import Listener, Server
+from .page_server import PageServer
 from .process import run
 from .settings import Settings
-
-# Each browser's stream of events has one for itself.
-THREADS = 24
 
 
 def make(settings: Settings) -> Server:
@@ -33,8 +31,7 @@ def make(settings: Settings) -> Server:
         return settings.peer(process.name, "ops", Identity(process.role, process.id), pool_size=4)
 
     network = OperatorCalls(settings.topology, connect)
-    hub = Hub()
-    traffic = Traffic(network)
+    hub, traffic = Hub(), Traffic(network)
     poller = Poller(network, hub, lambda: traffic.is_on)
     sessions = Sessions(settings.secret(SESSION_TOKEN), time.time)
     actions = action_calls(network, poller, traffic)
@@ -42,18 +39,19 @@ def make(settings: Settings) -> Server:
     def page() -> Flask:
         return page_app(hub, sessions, lambda app: app.register_blueprint(actions))
 
-    def background(stopping: threading.Event) -> None:
-        threading.Thread(target=traffic.run, args=(stopping,), name="traffic", daemon=True).start()
-        poller.run(stopping)
+    server = PageServer(settings.bind("page"), page)
 
+    def background(stopping: threading.Event) -> None:
+        for work in (traffic, poller):
+            threading.Thread(target=work.run, args=(stopping,), daemon=True).start()
+        server.run(stopping)
+
+    operators = settings.authority("operator")
     return Server(
         settings.process,
         settings.credentials,
-        [
-            Listener("page", settings.bind("page"), None, page),
-            Listener("ops", settings.bind("ops"), settings.authority("operator"), lambda: operator_app("dashboard")),
-        ],
-        threads=THREADS,
+        [Listener("ops", settings.bind("ops"), operators, lambda: operator_app("dashboard", server.fault))],
+        threads=2,
         background=background,
     )
 

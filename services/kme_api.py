@@ -71,6 +71,7 @@ def make(settings: Settings) -> Server:
             listener("ops", "operator", ops),
         ],
         threads=THREADS,
+        limits=settings.limits,
         workers=settings.worker_count,
     )
 

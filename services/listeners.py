@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import logging
+import resource
 import ssl
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,27 +24,25 @@ from mutual_tls.app import CERTIFICATE, FAULT
 from mutual_tls.contexts import Credentials
 from mutual_tls.server_tls import ServerTls
 
-from .connections import ListenerWorker, RequestSocket
+from .connections import RequestSocket
+from .limits import Limits
+from .worker import ListenerWorker
 
 log = logging.getLogger(__name__)
 
-KEEPALIVE_S = 75
 GRACEFUL_STOP_S = 5
 WORKER_SILENCE_S = 120
-MAX_CONNECTIONS = 4000
+OTHER_DESCRIPTORS = 256  # stores, peers, files
 REFRESHED_EVERY_S = 1.0  # certificates and revocation lists, from their files
 
 
 @dataclass(frozen=True)
 class Listener:
-    """`binds`: `host:port` each; `callers` the one authority's certificate; `app` makes the WSGI app in a worker.
-
-    Without `callers` it is plain HTTP, for browsers on this host's loopback: its app says who may do what.
-    """
+    """`binds`: `host:port` each; `callers` the one authority's certificate; `app` makes the WSGI app in a worker."""
 
     name: str
     binds: tuple[str, ...]
-    callers: Path | None
+    callers: Path
     app: Callable[[], Any]
 
 
@@ -61,19 +60,18 @@ class Server(BaseApplication):
         *,
         threads: int,
         workers: int = 1,
+        limits: Limits | None = None,
         background: Callable[[threading.Event], None] | None = None,
     ) -> None:
         self._name = name
         self._credentials = credentials
         self._listeners = listeners
         self._options = {"threads": threads, "workers": workers}
+        self._limits = within_descriptors(limits or Limits(), sum(len(one.binds) for one in listeners))
         self._background = background
         # Made here, in the master: resumption tickets of one worker are then good at every other.
-        self._tls = [
-            ServerTls(listener.name, credentials, listener.callers) if listener.callers else None
-            for listener in listeners
-        ]
-        for tls in self._encrypted:
+        self._tls = [ServerTls(listener.name, credentials, listener.callers) for listener in listeners]
+        for tls in self._tls:
             tls.context.sslsocket_class = RequestSocket
         super().__init__()
 
@@ -87,13 +85,15 @@ class Server(BaseApplication):
             **self._options,
             "bind": [bind for bind, *_ in bound],
             "worker_class": ProcessWorker,
-            "worker_connections": MAX_CONNECTIONS,
+            # Never reached: each listener has a number of its own.
+            "worker_connections": self._limits.connection_count * len(bound) + self._options["threads"] + 1,
             "logger_class": ProcessLog,
             "proc_name": self._name,
             # These two only tell gunicorn that the scheme is https: each listener has its own context.
             "certfile": str(self._credentials.certificate),
             "keyfile": str(self._credentials.key),
-            "keepalive": KEEPALIVE_S,
+            "keepalive": 1,  # how long is said by the limits
+            "forwarded_allow_ips": "",  # nobody may say on whose behalf, or by what scheme, he calls
             "graceful_timeout": GRACEFUL_STOP_S,
             "timeout": WORKER_SILENCE_S,
             "post_worker_init": self._start_threads,
@@ -101,19 +101,18 @@ class Server(BaseApplication):
         }.items():
             self.cfg.set(key, value)
         self.cfg.listener_tls = [(name, tls) for _, name, tls in bound]
+        self.cfg.limits = self._limits
 
     def load(self) -> Callable[..., Any]:
-        served, plain = {}, None
-        for tls, listener in zip(self._tls, self._listeners, strict=True):
-            if tls is None:
-                plain = listener.app()
-            else:
-                served[id(tls.context)] = (tls, listener.app())
+        apps = [listener.app() for listener in self._listeners]
+        served = {id(tls.context): (tls, app) for tls, app in zip(self._tls, apps, strict=True)}
+        self.cfg.max_body_bytes = {
+            listener.name: app.config["MAX_CONTENT_LENGTH"]
+            for listener, app in zip(self._listeners, apps, strict=True)
+        }
 
         def by_listener(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-            connection = environ["gunicorn.socket"]
-            if not isinstance(connection, ssl.SSLSocket):
-                return plain(environ | {"wsgi.url_scheme": "http"}, start_response)
+            connection: ssl.SSLSocket = environ["gunicorn.socket"]
             environ[CERTIFICATE] = connection.getpeercert(binary_form=True)
             tls, app = served[id(connection.context)]
             if (refusal := tls.refusal(environ[CERTIFICATE])) is not None:
@@ -123,12 +122,8 @@ class Server(BaseApplication):
 
         return by_listener
 
-    @property
-    def _encrypted(self) -> list[ServerTls]:
-        return [tls for tls in self._tls if tls]
-
     def _fault(self) -> str | None:
-        return next((fault for tls in self._encrypted if (fault := tls.fault())), None)
+        return next((fault for tls in self._tls if (fault := tls.fault())), None)
 
     def _start_threads(self, worker: ProcessWorker) -> None:
         # A worker that is started later begins with what is there now, not with what was there when the master began.
@@ -143,7 +138,7 @@ class Server(BaseApplication):
 
     def _refresh(self) -> None:
         try:
-            for tls in self._encrypted:
+            for tls in self._tls:
                 tls.refresh()
         except Exception:
             log.exception("certificates and revocation lists were not looked at; it is tried again")
@@ -156,6 +151,20 @@ class Server(BaseApplication):
             log.exception("the background work of %s failed; the worker is replaced", self._name)
         finally:
             worker.handle_exit(None, None)  # the master starts another, unless it is stopping itself
+
+
+def within_descriptors(limits: Limits, bind_count: int) -> Limits:
+    """As many connections as wanted, or as this process may have open, which is raised as far as it can be."""
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = limits.connection_count * bind_count + OTHER_DESCRIPTORS
+    given = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+    if allowed != resource.RLIM_INFINITY and allowed < given:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (given, most))
+    if given == wanted:
+        return limits
+    fitting = max(1, (given - OTHER_DESCRIPTORS) // bind_count)
+    log.warning("%d file descriptors are allowed: a listener has up to %d connections", given, fitting)
+    return replace(limits, connection_count=fitting)
 
 
 class ProcessWorker(ListenerWorker):

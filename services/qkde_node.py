@@ -28,7 +28,7 @@ from .settings import Settings, SettingsError
 log = logging.getLogger(__name__)
 
 REPORTS_KEPT = 50
-QKDE_TIMEOUT_S = 30.0
+QKDE_TIMEOUT_S = 10.0
 QLINK_TIMEOUT_S = 30.0
 
 
@@ -87,6 +87,7 @@ def make(settings: Settings) -> Server:
             Listener("ops", settings.bind("ops"), settings.authority("operator"), lambda: ops_app(entity)),
         ],
         threads=12,
+        limits=settings.limits,
         background=entity.run,
     )
 

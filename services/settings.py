@@ -21,6 +21,8 @@ from mutual_tls.identity import Identity
 from qkd_lab import configuration
 from qkd_lab.topology import Topology, TopologyError, load
 
+from .limits import Limits
+
 DATABASE_FOLDER = Path(__file__).resolve().parent.parent / "db"
 
 
@@ -42,6 +44,7 @@ class Settings:
     more_hosts: tuple[str, ...]
     log_level: str
     worker_count: int
+    limits: Limits
     keys: Path
     appendfsync: str  # what Redis is meant to have
     kme: Mapping[str, Any]  # by the names of kme.model.KmeSettings
@@ -69,6 +72,10 @@ class Settings:
             more_hosts=tuple(found["QKD_ALSO_AT"].split()),
             log_level=found["QKD_LOG_LEVEL"],
             worker_count=found["QKD_WORKERS"],
+            limits=Limits(
+                *(found[f"QKD_{name}_TIMEOUT_S"] for name in ("HANDSHAKE", "IDLE", "REQUEST", "ANSWER")),
+                connection_count=found["QKD_MAX_CONNECTIONS"],
+            ),
             keys=Path(found["QKD_KEYS"] or Path(found["QKD_STATE"]) / "keys"),
             appendfsync=found["QKD_APPENDFSYNC"],
             kme={one.name: kme[one.name].value for one in configuration.KME},

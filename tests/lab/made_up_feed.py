@@ -1,29 +1,26 @@
 """The dashboard's process with a network that is made up: 100 events/s, 20 connections, a round every five seconds.
 
-`python tests/lab/made_up_feed.py FOLDER PORT`; it serves the page as the lab's own process does.
+`python tests/lab/made_up_feed.py PORT`; it serves the page as the lab's own process does.
 """
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from mutual_tls.contexts import Credentials
-from qkd_lab import addresses
 from qkd_lab.dashboard.hub import Hub
 from qkd_lab.dashboard.poller import Poller
 from qkd_lab.dashboard.session import Sessions
 from qkd_lab.dashboard.web import page_app
-from qkd_lab.lab_folder import LabFolder
 from qkd_lab.operator_calls import OperatorCalls
 from qkd_lab.topology import SHIPPED, load
-from services.listeners import Listener, Server
+from services.page_server import PageServer
 
 EVENTS_PER_S, CONNECTIONS, ROUND_EVERY_S = 100, 20, 5
-THREADS = 8
 
 
 class MadeUpFeed(OperatorCalls):
@@ -94,16 +91,11 @@ class MadeUpFeed(OperatorCalls):
 
 
 def main() -> None:
-    folder, port = Path(sys.argv[1]), sys.argv[2]
-    lab, network, hub = LabFolder(folder), MadeUpFeed(), Hub()
-    topology = network.topology
-    lab.make()
-    book = addresses.published(topology)
-    lab.prepare(topology, book, addresses.endpoints(topology, book))
-    page = Listener("page", (f"127.0.0.1:{port}",), None, lambda: page_app(hub, Sessions("ab" * 32, time.time)))
-    poller = Poller(network, hub)
-    credentials = Credentials.in_folder(lab.identity("dashboard"))
-    Server("dashboard", credentials, [page], threads=THREADS, background=poller.run).run()
+    hub, stopping = Hub(), threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    poller = Poller(MadeUpFeed(), hub)
+    threading.Thread(target=poller.run, args=(stopping,), daemon=True).start()
+    PageServer((f"127.0.0.1:{sys.argv[1]}",), lambda: page_app(hub, Sessions("ab" * 32, time.time))).run(stopping)
 
 
 if __name__ == "__main__":

@@ -19,10 +19,10 @@ LEAST_EVENTS_PER_S = 50  # of 100: on a machine that has other things to do, too
 
 
 @pytest.fixture
-def address(tmp_path):
+def address():
     port = free_port()
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
-    served = subprocess.Popen([sys.executable, str(SCRIPT), str(tmp_path / ".lab"), port], env=environment)
+    served = subprocess.Popen([sys.executable, str(SCRIPT), port], env=environment)
     address = f"http://127.0.0.1:{port}"
     try:
         eventually(lambda: answers(address), "the page")

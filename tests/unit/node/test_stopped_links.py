@@ -9,6 +9,7 @@ from app_peer import AppPeer
 from mutual_tls.client import Refused
 from mutual_tls.identity import Identity
 from qkde.bb84.parameters import RoundParameters
+from qkde.node.orders import ask
 from qkde.node.web import kme_app, ops_app
 
 from two_qkdes import ALICE, BOB, TwoQkdes
@@ -36,7 +37,7 @@ def switch(entity, identity, stopped):
 def order(entity, identity):
     kme = Identity("kme", f"kme-{identity.id[-1]}")
     peer = AppPeer(kme_app(entity, kme), kme, identity)
-    return peer.request("POST", "/v1/orders", json={"link": "a-b", "block_id": str(uuid.uuid4())}).json
+    return ask(peer, "/v1/orders", {"link": "a-b", "block_id": str(uuid.uuid4())}, until=lambda: False)
 
 
 def test_a_stopped_link_refuses_orders_until_it_may_go_on(ends):
@@ -72,9 +73,10 @@ def test_what_is_no_switch_changes_nothing(ends, body):
 
 
 def test_as_many_of_the_newest_reports_are_told_as_were_asked_for(ends):
-    ends.bob.reports.extend({"number": number} for number in range(5))
+    ends.bob.reports.extend({"link": "a-b", "number": number} for number in range(5))
     peer = AppPeer(ops_app(ends.bob), OPERATOR, BOB)
-    assert peer.request("GET", "/v1/reports?count=2").json == [{"number": 3}, {"number": 4}]
+    newest = peer.request("GET", "/v1/reports?count=2").json
+    assert [one["number"] for one in newest] == [3, 4]
     assert len(peer.request("GET", "/v1/reports").json) == 5
     with pytest.raises(Refused, match="count in the query"):
         peer.request("GET", "/v1/reports?count=0")
