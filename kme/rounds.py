@@ -14,6 +14,7 @@ from kme.database import Database
 from kme.errors import KmeError
 from kme.model import KmeSettings, Link
 from kme.planning import BackOff
+from mutual_tls import request_id
 from mutual_tls.client import Peer, PeerError
 
 log = logging.getLogger(__name__)
@@ -105,8 +106,10 @@ class Rounds:
         return True
 
     def _run(self) -> None:
+        block_id = uuid4()
         try:
-            succeeded = self._one_round()
+            with request_id.begun(str(block_id)):  # what is said of a round anywhere is found by its block's id
+                succeeded = self._one_round(block_id)
         except Exception as error:
             log.error("link %s: a round ended in %s", self._link.name, type(error).__name__)
             succeeded = False
@@ -124,8 +127,8 @@ class Rounds:
                 raise PeerError(f"the QKDE's round takes longer than {self._settings.order_timeout_s:.0f} s")
         return reply.json
 
-    def _one_round(self) -> bool:
-        name, block_id = self._link.name, uuid4()
+    def _one_round(self, block_id: UUID) -> bool:
+        name = self._link.name
         try:
             order = {"link": name, "block_id": str(block_id)}
             report = self._ordered(order)

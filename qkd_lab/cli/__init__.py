@@ -16,6 +16,7 @@ from qkd_lab.cli.doctor import doctor
 from qkd_lab.cli.exec import exec_
 from qkd_lab.cli.fault import fault
 from qkd_lab.cli.link import link
+from qkd_lab.cli.logs import logs
 from qkd_lab.cli.network import down, status, up
 from qkd_lab.cli.optimise import optimise
 from qkd_lab.cli.pki import pki
@@ -39,7 +40,7 @@ def cli() -> None:
 
 
 for command in (
-    up, down, status, demo, dashboard, register, sae, connection, link, fault, pki, config, doctor, bb84, rate,
+    up, down, status, logs, demo, dashboard, register, sae, connection, link, fault, pki, config, doctor, bb84, rate,
     optimise, verify_block, exec_,
 ):
     cli.add_command(command)

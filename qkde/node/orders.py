@@ -10,6 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextvars import copy_context
 from typing import Any
 
 from mutual_tls.client import Peer
@@ -34,7 +35,9 @@ class Orders:
         with self._lock:
             if (found := self._rounds.get(block_id)) is None:
                 found = self._rounds[block_id] = Future()
-                threading.Thread(target=_fulfil, args=(found, round_), name="round", daemon=True).start()
+                # The round belongs to the request that ordered it.
+                context = copy_context()
+                threading.Thread(target=context.run, args=(_fulfil, found, round_), name="round", daemon=True).start()
                 if len(self._rounds) > REMEMBERED:
                     self._rounds.popitem(last=False)
         try:

@@ -28,6 +28,7 @@ from kme.web.sae import sae_app
 from mutual_tls.app import CALLER
 from mutual_tls.client import Refused, Reply, Unreachable
 from mutual_tls.identity import Identity
+from services.kme_metrics import count_delivery
 
 DB = Path(__file__).parents[3] / "db"
 OPERATOR = Identity("operator", "op")
@@ -251,6 +252,7 @@ def make_site(
             peers=options.pop("peers", {}),
             database_size=2,
             clock=options.pop("clock", None),
+            delivered=count_delivery,
         )
         entities.append(entity)
         sites.append(Site(entity, entity.peers))
