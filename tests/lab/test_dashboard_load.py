@@ -1,6 +1,7 @@
 """What the dashboard costs with 100 events/s and 20 connections: 20 s of it, or ten minutes with `--long`."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -8,7 +9,6 @@ import time
 import psutil
 import pytest
 import requests
-from conftest import free_port
 
 from browser import Page, chromium, dashboard_pid
 from running_lab import CHECKOUT, eventually
@@ -20,7 +20,9 @@ LEAST_EVENTS_PER_S = 50  # of 100: on a machine that has other things to do, too
 
 @pytest.fixture
 def address():
-    port = free_port()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
     served = subprocess.Popen([sys.executable, str(SCRIPT), port], env=environment)
     address = f"http://127.0.0.1:{port}"
