@@ -25,6 +25,7 @@ from kme.directory import Directory
 from kme.directory_source import DirectorySource, NothingToOrder, SparingConfirmation
 from kme.durability import weaknesses
 from kme.entropy import ByteCounts
+from kme.event_feed import EventFeed
 from kme.held_keys import HeldKeys
 from kme.intake import Intake
 from kme.key_files import KeyFiles
@@ -79,6 +80,7 @@ class Entity:
         self._db = db
         self.database = Database(postgres_dsn, database_size)
         self.certificates = Certificates(self.database)
+        self.events = EventFeed(self.database)
         self.keystore = KeyStore(redis_url, db / "lua", clock)
         self.keywrap = KeyWrap(kek)
         self.records = Records(self.database)

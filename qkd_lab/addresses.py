@@ -17,12 +17,14 @@ AddressBook = dict[str, dict[str, str]]
 # system gives to outgoing connections, so that a stopped lab's port is not lost to one of these.
 HOST_PORTS = {
     ("kme", "sae"): 8000,
+    ("dashboard", "page"): 8080,
     ("sae", "app"): 8100,
     ("kme", "ops"): 9000,
     ("scheduler", "ops"): 9100,
     ("qkde", "ops"): 9200,
     ("qlink", "ops"): 9300,
     ("sae", "ops"): 9400,
+    ("dashboard", "ops"): 9500,
     ("kme", "peer"): 10000,
     ("kme", "qkde"): 10100,
     ("qkde", "kme"): 10200,
@@ -41,10 +43,13 @@ CONTAINER_PORTS = {
     ("qkde", "classical"): 8444,
     ("qlink", "qkd"): 8443,
     ("sae", "app"): 8443,
+    ("dashboard", "page"): 8080,
     ("postgres", "sql"): 5432,
     ("redis", "redis"): 6379,
 }
 CONTAINER_OPS_PORT = 9443
+
+MAIN_LISTENER = {"kme": "sae", "sae": "app", "dashboard": "page"}
 
 
 def embedded(
@@ -93,17 +98,16 @@ def published(topology: Topology) -> AddressBook:
 
 
 def endpoints(topology: Topology, book: AddressBook) -> dict[str, str]:
-    """What a client on the host may call: the KMEs and demo SAEs by name, every operator listener as `<name>.ops`.
+    """What the host may call: the KMEs, demo SAEs and dashboard by name, every operator listener as `<name>.ops`.
 
     `book` is `embedded(...)` or `published(...)`.
     """
     urls = {}
     for process, listener in _listeners(topology):
-        name = {("kme", "sae"): process.name, ("sae", "app"): process.name}.get((process.kind, listener))
-        if listener == "ops":
-            name = f"{process.name}.ops"
+        name = {"ops": f"{process.name}.ops", MAIN_LISTENER.get(process.kind): process.name}.get(listener)
         if name:
-            urls[name] = f"https://{book[process.name][listener]}"
+            scheme = "https" if process.listeners[listener] else "http"
+            urls[name] = f"{scheme}://{book[process.name][listener]}"
     return urls
 
 

@@ -43,6 +43,7 @@ MEANINGS = {
         "connections": "One for each pair of SAEs, a master and a slave.",
         "doors": "Which APIs beside ETSI GS QKD 014 the KMEs serve (docs/other-doors.md).",
         "demo_saes": "Whether a process that uses keys runs for each SAE.",
+        "dashboard": "Whether the dashboard runs: a page of the network for browsers on this host.",
         "kme": "Settings of all KMEs: see above.",
     },
     "[[sites]]": {

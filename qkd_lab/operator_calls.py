@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from mutual_tls.client import Peer, PeerError, Refused
@@ -14,20 +15,22 @@ from qkd_lab.topology import Link, Topology, load
 READY_TIMEOUT_S = 15.0  # it asks others meanwhile
 
 
-class Operator:
-    """Calls with the operator's certificate, by `.lab/endpoints.json`. Every failure is a LabError of one line."""
+class OperatorCalls:
+    """Calls to a network's operator listeners. Every failure is a LabError of one line.
 
-    def __init__(self, lab: LabFolder) -> None:
-        self.lab = lab
-        self.endpoints = lab.read_endpoints()
-        self.topology: Topology = load(lab.topology)
-        self._processes = {process.name: process for process in services(self.topology)}
+    `connect` gives the operator listener of one of the network's processes, and None where it has none that is known.
+    """
+
+    def __init__(self, topology: Topology, connect: Callable[[Process], Peer | None]) -> None:
+        self.topology = topology
+        self._connect = connect
+        self._processes = {process.name: process for process in services(topology)}
         self._peers: dict[str, Peer] = {}
 
     @property
     def processes(self) -> list[Process]:
         """The services that have an operator listener."""
-        return [process for process in self._processes.values() if f"{process.name}.ops" in self.endpoints]
+        return list(self._processes.values())
 
     def link(self, name: str) -> Link:
         """A link of the lab by its name."""
@@ -81,12 +84,32 @@ class Operator:
     def peer(self, process: str) -> Peer:
         if process not in self._peers:
             known = self._processes.get(process)
-            if known is None or f"{process}.ops" not in self.endpoints:
-                raise LabError(f"no process {process} in this lab: it has {', '.join(p.name for p in self.processes)}")
             try:
-                credentials = Credentials.in_folder(self.lab.identity("operator"))
-                address = self.endpoints[f"{process}.ops"].removeprefix("https://")
-                self._peers[process] = Peer(address, Identity(known.role, known.id), credentials, pool_size=2)
+                peer = self._connect(known) if known else None
             except (CredentialError, OSError) as error:
                 raise LabError(str(error)) from None
+            if peer is None:
+                raise LabError(f"no process {process} in this lab: it has {', '.join(p.name for p in self.processes)}")
+            self._peers[process] = peer
         return self._peers[process]
+
+
+class Operator(OperatorCalls):
+    """Calls with the operator's certificate, by `.lab/endpoints.json`."""
+
+    def __init__(self, lab: LabFolder) -> None:
+        self.lab = lab
+        self.endpoints = lab.read_endpoints()
+        super().__init__(load(lab.topology), self._at_endpoint)
+
+    @property
+    def processes(self) -> list[Process]:
+        return [process for process in super().processes if f"{process.name}.ops" in self.endpoints]
+
+    def _at_endpoint(self, process: Process) -> Peer | None:
+        address = self.endpoints.get(f"{process.name}.ops")
+        if address is None:
+            return None
+        credentials = Credentials.in_folder(self.lab.identity("operator"))
+        identity = Identity(process.role, process.id)
+        return Peer(address.removeprefix("https://"), identity, credentials, pool_size=2)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from qkd_lab.topology import Topology
 
 KME, QKD, OPERATOR, APP = "kme", "qkd", "operator", "app"
+DASHBOARD = "dashboard"
 
 
 def sae_authority(site: str) -> str:
@@ -24,7 +25,7 @@ class Process:
     """One process. `index` counts the processes of its kind; preferred ports follow from it.
 
     module: entry module in the services package; "" for a database server.
-    listeners: name of each listener and the one authority whose certificates its callers must show.
+    listeners: name of each listener and the one authority whose certificates its callers must show, "" for none.
     certificate: folder name in `.lab/pki` of what it shows on its listeners; role and id are in it.
     authority: who signs that certificate; calls: the authorities of the servers it calls.
     """
@@ -85,4 +86,9 @@ def services(topology: Topology) -> Iterator[Process]:
         yield Process(
             sae, "sae", index, site.name, "sae_node", {"app": APP, "ops": OPERATOR},
             f"{sae}-app", "app", sae, APP, (APP,),
+        )  # fmt: skip
+    if topology.dashboard:  # to the others an operator; browsers, which have no certificate, see its page
+        yield Process(
+            DASHBOARD, DASHBOARD, 0, "", "dashboard_node", {"page": "", "ops": OPERATOR},
+            DASHBOARD, "operator", DASHBOARD, OPERATOR, (KME, QKD, APP),
         )  # fmt: skip

@@ -172,6 +172,7 @@ class Topology:
     kme: Mapping[str, Any] = field(default_factory=dict, hash=False)  # what of qkd_lab.configuration.KME is given
     doors: tuple[str, ...] = DOORS  # which APIs beside ETSI GS QKD 014 its KMEs serve
     demo_saes: bool = True  # whether a process that uses keys runs for each SAE
+    dashboard: bool = True  # whether there is a page to look at
 
     @cached_property
     def _site_of_sae(self) -> dict[str, Site]:
@@ -259,7 +260,7 @@ def _topology(document: dict, name: str) -> Topology:
     section = document.get("kme", {})
     problems.add(section_problems(section if isinstance(section, dict) else {}))
     problems.raise_any()
-    given = {name: top[name] for name in ("doors", "demo_saes") if name in top}
+    given = {name: top[name] for name in ("doors", "demo_saes", "dashboard") if name in top}
     return Topology(top["name"], tuple(sites), tuple(links), tuple(connections), top["kme"], **given)
 
 

@@ -137,6 +137,7 @@ TOP = {
     "kme": Key("a [kme] table", lambda value: isinstance(value, dict), default={}),
     "doors": Key(f"a list with any of {', '.join(DOORS)}, each once", _doors),
     "demo_saes": Key("true or false", lambda value: isinstance(value, bool)),
+    "dashboard": Key("true or false", lambda value: isinstance(value, bool)),
 }
 
 SITE = {

@@ -17,7 +17,7 @@ from qkd_lab.embedded.stores import redis_configuration
 from qkd_lab.lab_folder import LabError, LabFolder, write_json
 from qkd_lab.pki.authority import PkiError
 from qkd_lab.pki.secrets import renew_pre_shared_key
-from qkd_lab.processes import Process, processes
+from qkd_lab.processes import DASHBOARD, Process, processes
 from qkd_lab.topology import SHIPPED, Topology, TopologyError
 
 FOLDER = Path("/lab")
@@ -48,6 +48,8 @@ def main() -> None:
             give_store(lab, process, IDENTITIES / process.name, appendfsync)
     give_prometheus(lab, topology, IDENTITIES / "prometheus")
     give_tool(lab, topology, IDENTITIES / TOOL)
+    if page := lab.read_endpoints().get(DASHBOARD):
+        print(f"the dashboard will be at {page}; `qkd-lab dashboard` prints a link that may act")
     print(f"the lab's certificates and endpoints are in {lab.path.name}/ of this folder")
 
 

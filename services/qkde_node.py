@@ -13,6 +13,7 @@ from qkde.bb84.parameters import RoundParameters
 from qkde.bb84.randomness import OsRandomness
 from qkde.node.ends import AliceEnd, BobEnd, LinkEnd, RandomnessOfRound
 from qkde.node.entity import QkdEntity
+from qkde.node.halt import Halt
 from qkde.node.handover import Handover
 from qkde.node.pads import FilePads
 from qkde.node.seeded import SeededRounds
@@ -75,6 +76,7 @@ def make(settings: Settings) -> Server:
             spool=spool,
             handover=handover,
             reports=reports,
+            halt=Halt(settings.state / "stopped" / link.name),
         )
         needs[f"QKDE {other_qkde.id}"] = hosted.other_qkde.check
         needs[f"quantum link {link.name}"] = hosted.quantum.check

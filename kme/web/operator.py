@@ -21,6 +21,8 @@ from kme.web.key_lives import key_life_calls
 from mutual_tls.app import answer
 from mutual_tls.app import operator_app as ops_listener
 
+MAX_EVENTS = 500
+
 
 def health_app(name: str, check: Callable[[], None], also: Callable[[], dict[str, str]] = dict) -> Flask:
     """An operator listener with nothing but `/healthz`; `check` raises KmeError, in words, where something is wrong;
@@ -71,6 +73,11 @@ def operator_app(kme: Entity) -> Flask:
     def reports() -> Response:
         return answer(kme.reports.of_block(_block_id(request.args.get("block_id", ""))))
 
+    @app.get("/v1/events")
+    def events() -> Response:
+        after = _number("after", None, 0, 2**62)
+        return answer(kme.events.events(after, _number("count", 100, 1, MAX_EVENTS)))
+
     @app.get("/v1/status")
     def status() -> Response:
         links = [{"link": one.name, "peer": one.peer_kme_id} | kme.link_status(one.name) for one in settings.links]
@@ -87,6 +94,15 @@ def operator_app(kme: Entity) -> Flask:
         )
 
     return app
+
+
+def _number(name: str, otherwise: int | None, least: int, most: int) -> int | None:
+    text = request.args.get(name)
+    if text is None:
+        return otherwise
+    if not (text.isascii() and text.isdecimal() and len(text) < 20 and least <= int(text) <= most):
+        raise BadRequest(f"{name} in the query: expected a number from {least} to {most}")
+    return int(text)
 
 
 def _block_id(text: str) -> UUID:

@@ -10,6 +10,7 @@ import click
 from qkd_lab.cli.bb84 import bb84
 from qkd_lab.cli.config import config
 from qkd_lab.cli.connection import connection
+from qkd_lab.cli.dashboard import dashboard
 from qkd_lab.cli.demo import demo
 from qkd_lab.cli.doctor import doctor
 from qkd_lab.cli.exec import exec_
@@ -42,8 +43,8 @@ def cli() -> None:
 
 
 for command in (
-    up, down, status, logs, demo, register, sae, connection, link, fault, pki, config, doctor, bb84, rate, optimise,
-    verify_block, exec_, sweep, plot,
+    up, down, status, logs, demo, dashboard, register, sae, connection, link, fault, pki, config, doctor, bb84, rate,
+    optimise, verify_block, exec_, sweep, plot,
 ):
     cli.add_command(command)
 

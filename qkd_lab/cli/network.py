@@ -18,7 +18,7 @@ from qkd_lab import configuration
 from qkd_lab.embedded import control
 from qkd_lab.lab_folder import LabError, LabFolder
 from qkd_lab.operator_calls import Operator
-from qkd_lab.processes import processes
+from qkd_lab.processes import DASHBOARD, processes
 from qkd_lab.status import gather
 from qkd_lab.topology import SHIPPED, Topology, TopologyError, load
 
@@ -54,6 +54,8 @@ def up(file: Path | None, timeout: float) -> None:
     click.echo(
         f"the lab runs: {total} processes in {time.monotonic() - started:.1f} s, {state['postgres']}, {state['redis']}"
     )
+    if page := lab.read_endpoints().get(DASHBOARD):
+        click.echo(f"dashboard: {page}; `qkd-lab dashboard` prints a link that may act, too")
     click.echo("addresses are in .lab/endpoints.json, certificates in .lab/pki; `qkd-lab down` stops it")
 
 

@@ -35,7 +35,7 @@ log = logging.getLogger("supervisor")
 # A process that ended that often before it was ready will not be ready the next time.
 DEATHS_WHILE_STARTING = 3
 # Those that take keys stop first, the stores last.
-STOP_ORDER = (("sae", "scheduler"), ("kme",), ("qkde",), ("qlink",), ("redis", "postgres"))
+STOP_ORDER = (("dashboard", "sae", "scheduler"), ("kme",), ("qkde",), ("qlink",), ("redis", "postgres"))
 STOP_TIMEOUT_S = 10.0
 SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 

@@ -21,7 +21,7 @@ from qkd_lab.pki.contents import (
     by_urn,
 )
 from qkd_lab.pki.keys import DEFAULT
-from qkd_lab.processes import APP, KME, OPERATOR, QKD, sae_authority, services
+from qkd_lab.processes import APP, DASHBOARD, KME, OPERATOR, QKD, sae_authority, services
 from qkd_lab.topology import Topology
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -70,10 +70,10 @@ def holders(topology: Topology, more_hosts: Iterable[str] = ()) -> list[Holder]:
         names = (process.name, *(listener_host(process, listener) for listener in process.listeners))
         hosts = (*LOOPBACK, *(name for name in names if HOST_NAME.fullmatch(name)), *more_hosts)
         identity = Identity(process.role, process.id)
-        callers = tuple(process.listeners.values())
+        callers = tuple(filter(None, process.listeners.values()))
         found.append(Holder(process.certificate, identity, process.authority, process.calls, callers, hosts))
     found += [sae_client(sae, site.name) for site in topology.sites for sae in site.saes]
-    everyone = (KME, QKD, APP)
+    everyone = (KME, QKD, APP, OPERATOR)
     found.append(Holder("operator", Identity("operator", "operator"), OPERATOR, everyone))
     found.append(Holder("probe", Identity("probe", "probe"), OPERATOR, everyone))
     found.append(Holder("prometheus", Identity("monitor", "prometheus"), OPERATOR, everyone))
@@ -85,7 +85,7 @@ def sae_client(sae_id: str, site: str, named_by: str = "urn", life: timedelta = 
     # A file name has at most 255 bytes.
     if not sae_id or not sae_id.isprintable() or len(quote(sae_id, safe="")) > 240:
         raise PkiError(f"the SAE id {sae_id!r} can't be used: expected 1 to 240 printable characters, percent-encoded")
-    if sae_id in (".", "..", "authorities", "operator", "probe", "prometheus"):
+    if sae_id in (".", "..", "authorities", "operator", "probe", "prometheus", DASHBOARD):
         raise PkiError(
             f"the SAE id {sae_id!r} can't be used: the name of its certificate folder is taken; choose another"
         )
@@ -101,4 +101,4 @@ def sae_client(sae_id: str, site: str, named_by: str = "urn", life: timedelta = 
 def operator_client(name: str, life: timedelta = LEAF_LIFE) -> Holder:
     """A person who may do all that the operators' listeners offer."""
     sae_client(name, "")  # the same rules for a name
-    return Holder(name, Identity("operator", name), OPERATOR, (KME, QKD, APP), life=life)
+    return Holder(name, Identity("operator", name), OPERATOR, (KME, QKD, APP, OPERATOR), life=life)

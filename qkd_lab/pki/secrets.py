@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from qkd_lab.private_files import private_folder, write_private, write_where_different
-from qkd_lab.processes import processes
+from qkd_lab.processes import DASHBOARD, processes
 from qkd_lab.topology import Link, Topology
 
 # A site's secret and the kinds of its processes that hold it. `kek`: key-encryption key, 32 bytes in hexadecimal.
@@ -22,6 +22,7 @@ SITE_SECRETS = {
     "spool-key": ("qkde",),
 }
 SECRET_BYTES = 32
+SESSION_TOKEN = "session-token"  # who has it may act from the dashboard
 PRE_SHARED_KEY_BYTES = 8 + 32 * 64  # a public name, and 32 pads of a round: see qkde/bb84/pads.py
 
 
@@ -38,6 +39,8 @@ def make_secrets(topology: Topology, lab: Path) -> None:
                 _share(lab, named, secret, SECRET_BYTES)
     for link in topology.quantum_links:
         _share(lab, _ends(topology, link), link.pre_shared_key, PRE_SHARED_KEY_BYTES)
+    if topology.dashboard:
+        _share(lab, [DASHBOARD], SESSION_TOKEN, SECRET_BYTES)
     for process in processes(topology):
         private_folder(secrets_folder(lab, process.name))
 

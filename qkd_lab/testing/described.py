@@ -36,7 +36,7 @@ class Description:
             raise ValueError(f"saes: {', '.join(sorted(unknown))} is no site; the sites are {', '.join(self.sites)}")
         pairs = [self._pair(name) for name in self.links] if self.links else list(itertools.combinations(self.sites, 2))
         chosen = FAST if self.fast else LABORATORY
-        tables = [_table("", {"name": "testing", "demo_saes": False})]
+        tables = [_table("", {"name": "testing", "demo_saes": False, "dashboard": False})]
         tables += [_table("[[sites]]", {"name": site, "saes": saes[site]}) for site in self.sites]
         for alice, bob in pairs:
             tables.append(_table("[[links]]", {"name": f"{alice}-{bob}", "alice": alice, "bob": bob}))

@@ -6,6 +6,7 @@ from math import nan
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 from flask import Flask, Response, abort, g, request
 
 from mutual_tls.app import answer, json_object, listener_app, operator_app, problem
@@ -15,6 +16,7 @@ from qkde.link.frames import MAX_PULSES, FrameConflict, FrameError, FrameInvalid
 from qkde.link.physics import ImpossiblePhysics
 from qkde.link.quantum_link import MAX_ROUNDS, LinkFull, QuantumLink, RoundNotFound
 from qkde.link.round_record import RoundRecord
+from qkde.link.sacrifice import ImpossibleFrame, sacrificed_frame
 
 DEFAULT_COUNT = 100
 OCTETS = "application/octet-stream"
@@ -79,6 +81,22 @@ def ops_app(link: QuantumLink) -> Flask:
     @app.get("/v1/rounds/<uuid:round_id>")
     def one_round(round_id: UUID) -> Response:
         return answer(_round(link, link.round(round_id)))
+
+    @app.post("/v1/sacrificed-frame")
+    def frame() -> Response:
+        """Of no round: neither end ever hears of it."""
+        body = json_object()
+        if unknown := sorted(set(body) - {"key_basis_probability", "mean_photon_number"}):
+            return problem(400, f"{unknown[0]}: expected key_basis_probability, mean_photon_number or nothing")
+        return answer({"link": link.name, **sacrificed_frame(link.physics, np.random.default_rng(), **body)})
+
+    @app.errorhandler(ImpossibleFrame)
+    def no_frame(error: ImpossibleFrame) -> Response:
+        return problem(400, str(error))
+
+    @app.errorhandler(SimulationFailed)
+    def failed(error: SimulationFailed) -> Response:
+        return problem(500, str(error))
 
     @app.errorhandler(RoundNotFound)
     def unknown(error: RoundNotFound) -> Response:

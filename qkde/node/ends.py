@@ -19,6 +19,7 @@ from qkde.bb84.report import Block
 from qkde.classical.channel import ClassicalChannel
 from qkde.link.client import LinkClient
 from qkde.node.devices import LinkDevice
+from qkde.node.halt import Halt
 from qkde.node.handover import Handover
 from qkde.node.orders import ask
 from qkde.node.pads import FilePads
@@ -39,7 +40,11 @@ class Busy(Exception):
 
 
 class UnexpectedRound(Exception):
-    """A round that no KME of this link ordered, or with other parameters than the link's."""
+    """A round that no KME of this link ordered, or with other parameters than the link's, or on one that is stopped."""
+
+
+class LinkStopped(Exception):
+    """An operator keeps the link from making key."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,12 @@ class LinkEnd:
     spool: Spool
     handover: Handover
     reports: deque[dict[str, Any]] = field(repr=False)
+    halt: Halt
+
+    def check_runs(self) -> None:
+        """Raises LinkStopped."""
+        if self.halt.is_on:
+            raise LinkStopped(f"link {self.link} was stopped by an operator")
 
     def device(self, block_id: str) -> LinkDevice:
         return LinkDevice(LinkClient(self.quantum, UUID(block_id)))
@@ -74,7 +85,8 @@ class AliceEnd:
         self._lock = threading.Lock()
 
     def order(self, block_id: str, owner: str) -> dict[str, Any]:
-        """The own KME wants a block: Bob leads, so he is told. The round's report; raises PeerError, Busy."""
+        """The own KME wants a block: Bob leads, so he is told. The report; raises LinkStopped, PeerError, Busy."""
+        self.end.check_runs()
         self._ordered.append(block_id)
         path = f"/v1/links/{self.end.link}/orders"
         order, until_s = {"block_id": block_id, "owner": owner}, self.end.clock() + ROUND_TIMEOUT_S
@@ -112,6 +124,8 @@ class AliceEnd:
         own, other = self.end.owners
         if message.owner not in (own, other) or (message.owner == own and message.block_id not in self._ordered):
             raise UnexpectedRound(f"{message.owner} did not order block {message.block_id}")
+        if self.end.halt.is_on:
+            raise UnexpectedRound(f"link {self.end.link} was stopped by an operator at Alice's end")
         if message.parameters != self.end.parameters:
             raise UnexpectedRound(f"the two ends of link {self.end.link} are set to different round parameters")
         if self._alice and self._alice.report is None:
@@ -142,7 +156,8 @@ class BobEnd:
         self._lock = threading.Lock()
 
     def order(self, block_id: str, owner: str) -> dict[str, Any]:
-        """Runs a round and returns its report. Raises Busy when another one does not end in time."""
+        """Runs a round and returns its report. Raises LinkStopped, and Busy when another one does not end in time."""
+        self.end.check_runs()
         if not self._lock.acquire(timeout=BUSY_WAIT_S):
             raise Busy(f"link {self.end.link} is running another round")
         try:

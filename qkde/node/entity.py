@@ -68,6 +68,15 @@ class QkdEntity:
         log.warning("link %s: pads %d to %d of pre-shared key %s", link, offer.first, offer.end, offer.key_id)
         return offer
 
+    def stopped(self) -> dict[str, bool]:
+        """The links that end here, and whether an operator has stopped them."""
+        return {name: end.end.halt.is_on for name, end in self._ends.items()}
+
+    def stop(self, link: str, stopped: bool) -> None:
+        """No round begins on a link that is stopped at either end. Raises UnknownLink."""
+        self._end(link).end.halt.switch(stopped)
+        log.warning("link %s: %s by an operator", link, "stopped" if stopped else "let go on")
+
     def run(self, stopping: threading.Event) -> None:
         """Hands blocks over and ends silent rounds, until `stopping`."""
         handover = threading.Thread(target=self._handover.run, args=(stopping,), name="handover", daemon=True)

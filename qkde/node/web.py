@@ -10,7 +10,7 @@ from mutual_tls.app import answer, json_object, listener_app, operator_app, prob
 from mutual_tls.client import PeerError, Refused
 from mutual_tls.identity import Identity
 from qkde.bb84.errors import DeviceUnavailable, MalformedMessage
-from qkde.node.ends import Busy, UnexpectedRound
+from qkde.node.ends import Busy, LinkStopped, UnexpectedRound
 from qkde.node.entity import QkdEntity, UnknownLink
 
 OCTETS = "application/octet-stream"
@@ -71,6 +71,18 @@ def ops_app(entity: QkdEntity) -> Flask:
         known = [report for report in entity.reports if link in (None, report["link"])]
         return answer(known[-int(count) :])
 
+    @app.get("/v1/links")
+    def links() -> Response:
+        return answer([{"link": link, "stopped": stopped} for link, stopped in entity.stopped().items()])
+
+    @app.patch("/v1/links/<link>")
+    def stop(link: str) -> Response:
+        body = json_object()
+        if set(body) != {"stopped"} or not isinstance(body["stopped"], bool):
+            return problem(400, "the body: expected the member stopped, true or false, and no other")
+        entity.stop(link, body["stopped"])
+        return answer({"link": link, **body})
+
     @app.put("/v1/links/<link>/pre-shared-key")
     def rekey(link: str) -> Response:
         """Both ends of the link must get the same; between the two calls its rounds are refused."""
@@ -109,6 +121,7 @@ def _map_errors(app: Flask) -> None:
         return problem(409, str(error))
 
     @app.errorhandler(Busy)
+    @app.errorhandler(LinkStopped)
     @app.errorhandler(PeerError)
     @app.errorhandler(DeviceUnavailable)
     def unavailable(error: Exception) -> Response:

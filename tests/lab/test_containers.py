@@ -54,6 +54,7 @@ def reached(lab: Lab, service: str, targets: list[str]) -> list[str]:
         ("qkde-a", ["qkde-b.classical", "qlink-a-b.qkd", "kme-a.qkde"], ["kme-b.qkde", "kme-a.peer", "redis-b"]),
         ("kme-a", ["kme-b.peer", "redis-a", "qkde-a.kme"], ["redis-b", "postgres-b", "qlink-a-b.qkd", "kme-b.sae"]),
         ("sae-a", ["kme-a.sae", "sae-b.app"], ["kme-b.sae", "qkde-a.classical", "kme-a.peer", "qlink-a-b.qkd"]),
+        ("dashboard", [], ["kme-a.sae", "kme-a.peer", "qkde-a.classical", "qlink-a-b.qkd", "sae-a.app", "redis-a"]),
     ],
 )
 def test_a_process_reaches_what_its_trust_boundary_allows_and_nothing_else(lab, service, may_reach, may_not_reach):
@@ -72,7 +73,7 @@ def test_a_container_holds_its_own_identity_and_no_other(lab):
     }
 
 
-SERVICES = ("kme-a", "kme-a-scheduler", "qkde-a", "qlink-a-b", "sae-a", "postgres-a", "redis-a")
+SERVICES = ("kme-a", "kme-a-scheduler", "qkde-a", "qlink-a-b", "sae-a", "dashboard", "postgres-a", "redis-a")
 EVERY_SERVICE = pytest.mark.parametrize("service", SERVICES)
 
 

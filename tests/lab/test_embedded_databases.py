@@ -54,7 +54,7 @@ def stand_ins(tmp_path_factory):
     package = folder / "stand_ins"
     package.mkdir()
     (package / "__init__.py").touch()
-    for module in ("kme_api", "kme_scheduler", "qkde_node", "qlink_node", "sae_node"):
+    for module in ("kme_api", "kme_scheduler", "qkde_node", "qlink_node", "sae_node", "dashboard_node"):
         (package / f"{module}.py").write_text(textwrap.dedent(STAND_IN))
     return folder
 

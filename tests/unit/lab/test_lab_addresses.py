@@ -50,6 +50,7 @@ def test_each_listener_of_the_protocol_table_has_an_address():
         "sae-a": {"app", "ops"},
         "postgres-a": {"sql"},
         "redis-a": {"redis"},
+        "dashboard": {"page", "ops"},
     }
     assert book["kme-b"]["sae"] == "127.0.0.1:8001" and book["sae-b"]["app"] == "127.0.0.1:8101"
 

@@ -178,7 +178,7 @@ def test_a_link_with_folders_has_no_quantum_link_and_its_sites_no_qkde():
     (link,) = topology.links
     assert (topology.quantum_links, link.delete_after_reading) == ((), True)
     kinds = {process.kind for process in processes(topology)}
-    assert kinds == {"postgres", "redis", "kme", "scheduler", "sae"}
+    assert kinds == {"postgres", "redis", "kme", "scheduler", "sae", "dashboard"}
     assert link.folder_at("a", Path("/lab/keys")) == Path("/lab/keys/a-b/a")
 
 
@@ -214,7 +214,7 @@ def test_a_missing_file_says_which_topologies_are_shipped(tmp_path):
 
 def test_every_process_has_a_name_of_its_own():
     names = [process.name for process in processes(load(SHIPPED / "three-sites.toml"))]
-    assert len(names) == len(set(names)) == 3 * 6 + 2
+    assert len(names) == len(set(names)) == 3 * 6 + 2 + 1
 
 
 def test_a_link_starts_with_any_of_its_physics(tmp_path):
@@ -323,3 +323,8 @@ def test_a_connection_within_a_site_without_links_is_refused(tmp_path):
     lonely = '[[sites]]\nname = "c"\nsaes = ["sae-c"]\n[[connections]]\nmaster = "sae-c"\nslave = "sae-c"\n'
     with pytest.raises(TopologyError, match=r"connections\[2\].*both at site c, where no link ends"):
         load(file_with(tmp_path, GOOD + lonely))
+
+
+def test_a_network_may_be_without_a_dashboard(tmp_path):
+    topology = load(file_with(tmp_path, "dashboard = false\n" + GOOD))
+    assert "dashboard" not in {process.name for process in processes(topology)}

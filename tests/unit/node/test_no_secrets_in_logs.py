@@ -19,6 +19,7 @@ from qkde.link.quantum_link import QuantumLink
 from qkde.link.web import qkd_app
 from qkde.node.ends import AliceEnd, BobEnd, LinkEnd
 from qkde.node.entity import QkdEntity
+from qkde.node.halt import Halt
 from qkde.node.handover import Handover
 from qkde.node.pads import FilePads
 from qkde.node.spool import Spool
@@ -70,6 +71,7 @@ def test_a_round_logs_nothing_of_its_bits(tmp_path, caplog, capfd):
             spool=spool,
             handover=Handover(spool, Kme(blocks)),
             reports=deque(),
+            halt=Halt(tmp_path / me.id / "stopped"),
         )
         return QkdEntity(me.id, {"a-b": role(end)}, end.handover, end.reports), end
 

@@ -17,6 +17,7 @@ from qkde.link.quantum_link import QuantumLink
 from qkde.link.web import qkd_app
 from qkde.node.ends import AliceEnd, BobEnd, LinkEnd
 from qkde.node.entity import QkdEntity
+from qkde.node.halt import Halt
 from qkde.node.handover import Handover
 from qkde.node.pads import FilePads
 from qkde.node.spool import Spool
@@ -85,6 +86,7 @@ class TwoQkdes:
             spool=spool,
             handover=Handover(spool, kme),
             reports=deque(),
+            halt=Halt(folder / "stopped"),
         )
         entity = QkdEntity(me.id, {"a-b": role(end)}, end.handover, end.reports)
         entity.bob_or_alice = end

@@ -33,7 +33,7 @@ def copied(stage):
         ("qkde", "services.qkde_node"),
         ("qlink", "services.qlink_node"),
         ("sae", "services.sae_node"),
-        ("tool", "qkd_lab.cli, qkd_lab.link_rounds, qkde.rates.predicted"),
+        ("tool", "qkd_lab.cli, qkd_lab.link_rounds, qkde.rates.predicted, services.dashboard_node"),
     ],
 )
 def test_an_image_has_all_the_code_its_process_imports(tmp_path, stage, modules):

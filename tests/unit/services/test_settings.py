@@ -58,7 +58,9 @@ def test_all_that_is_wrong_is_said_at_once(environ, tmp_path):
         assert any(words in line for line in lines)
 
 
-@pytest.mark.parametrize("process", ["kme_api", "kme_scheduler", "qkde_node", "qlink_node", "sae_node"])
+@pytest.mark.parametrize(
+    "process", ["kme_api", "kme_scheduler", "qkde_node", "qlink_node", "sae_node", "dashboard_node"]
+)
 def test_a_process_that_is_wrongly_configured_ends_with_status_2_and_a_line_for_each_cause(environ, process):
     wrong = {"QKD_TOPOLOGY": "/nowhere.toml", "QKD_WORKERS": "0", "PYTHONPATH": str(CHECKOUT)}
     done = subprocess.run(
