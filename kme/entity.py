@@ -20,8 +20,10 @@ from kme.delivery import Delivery
 from kme.directory import Directory
 from kme.intake import Intake
 from kme.key_records import KeyRecords
+from kme.kek_folder import KekFolder
+from kme.kek_rotation import KekRotation
+from kme.keyring import KeyRing
 from kme.keystore import KeyStore
-from kme.keywrap import KeyWrap
 from kme.leadership import FencedDatabase, Leadership
 from kme.lifecycle import Lifecycle
 from kme.link_keeper import LinkKeeper
@@ -40,7 +42,7 @@ from mutual_tls.client import Peer
 class Entity:
     """Opens nothing by itself: stores are first used by `prepare`, or by the first request.
 
-    `kek` is the key-encryption key (32 bytes); `db` the folder with `migrations/` and `lua/`; `peers` the other KMEs by
+    `kek` is the first key-encryption key (32 bytes), `keks` where later ones are, for a KME that changes it; `db` the folder with `migrations/` and `lua/`; `peers` the other KMEs by
     id, each for every link of the settings; `database_size` at least the number of threads that serve requests;
     `clock`, in seconds, stands for the key store's own time in tests.
     """
@@ -51,29 +53,31 @@ class Entity:
         *,
         postgres_dsn: str,
         redis_url: str,
-        kek: bytes,
+        kek: bytes | None,
         db: Path,
         peers: Mapping[str, Peer],
         database_size: int = 8,
         clock: Callable[[], float] | None = None,
+        keks: KekFolder | None = None,
     ) -> None:
         self.settings = settings
         self.peers = peers
         self._dsn = postgres_dsn
         self._db = db
-        self.database = Database(postgres_dsn, database_size)
+        self.keyring = KeyRing(kek, keks)
+        self.database = Database(postgres_dsn, database_size, audit_key=self.keyring.audit_key)
         self.keystore = KeyStore(redis_url, db / "lua", clock)
-        self.keywrap = KeyWrap(kek)
+        self.kek_rotation = KekRotation(self.keystore, self.keyring)
         self.records = Records(self.database)
         self.reports = RoundReports(self.database)
-        self.audit = AuditTrail(self.database, self.keystore)
+        self.audit = AuditTrail(self.database, self.keystore, self.keyring.audit_key)
         self.catalogue = Catalogue(self.records, self.keystore)
-        self.cutter = Cutter(self.keystore, self.keywrap, settings.kept_after_pool_s)
+        self.cutter = Cutter(self.keystore, self.keyring, settings.kept_after_pool_s)
         self.owner = Owner(settings, self.database, self.keystore, self.cutter, self.catalogue)
         self.block_records, self.request_records = self.owner.records, self.owner.requests
         self.confirmation, self.closure = self.owner.confirmation, self.owner.closure
         self.batch_owner = self.owner.batches
-        self.intake = Intake(settings, self.block_records, self.keystore, self.keywrap)
+        self.intake = Intake(settings, self.block_records, self.keystore, self.keyring)
         self.batch_peer = BatchPeer(settings, self.block_records, self.cutter, self.catalogue)
         self.admission = Admission(settings, self.catalogue, self.keystore)
         self.registration = Registration(settings, self.records, self.catalogue, peers)
@@ -91,20 +95,20 @@ class Entity:
         self.directory = Directory(settings.kme_id, self.records, peers)
         self.lifecycle = Lifecycle(settings, KeyRecords(self.database), self.keystore, self.audit)
         self.on_demand = OnDemand(settings, self.owner, self.keystore, self.directory, peers)
-        self.delivery = Delivery(settings, self.catalogue, self.keystore, self.keywrap, self.on_demand)
+        self.delivery = Delivery(settings, self.catalogue, self.keystore, self.keyring, self.on_demand)
 
     def prepare(self, saes: Iterable[str] = (), connections: Iterable[Connection] = ()) -> None:
         """Migrates the database, claims the key store, and registers what the topology lists. Safe to repeat, and by
         several processes at once. Raises Unavailable where a store does not answer, BadRequest where the topology asks
         for what can't be served, Conflict where it contradicts what is registered."""
         migrate(self._dsn, self._db / "migrations")
-        self.keystore.claim(self.keywrap.fingerprint)
+        self.keystore.claim(self.keyring)
         self.registration.seed(saes, connections)
 
     def check(self) -> None:
         """Raises Unavailable, in words, unless both stores answer and are this KME's."""
         self.records.check()
-        self.keystore.claim(self.keywrap.fingerprint)
+        self.keystore.claim(self.keyring)
 
     def account(self) -> Account:
         return account_of(self.block_records, self.keystore)
@@ -124,7 +128,7 @@ class Entity:
         leadership = Leadership(self._dsn)
         database = FencedDatabase(self.database, leadership)
         owner = Owner(self.settings, database, self.keystore, self.cutter, self.catalogue)
-        reports, audit = RoundReports(database), AuditTrail(database, self.keystore)
+        reports, audit = RoundReports(database), AuditTrail(database, self.keystore, self.keyring.audit_key)
         keepers = [
             LinkKeeper(
                 self.settings,
@@ -143,6 +147,7 @@ class Entity:
             Chore("refused calls", self.admission.report),
             Chore("expiry", self.lifecycle.sweep),
             Chore("old records", self.lifecycle.forget_old),
+            Chore("key-encryption key", self.kek_rotation.step),
         ]
         return Scheduler(
             keepers,

@@ -7,16 +7,17 @@ from uuid import UUID
 from kme.block_records import BlockRecords
 from kme.errors import BadRequest, Conflict
 from kme.keystore import KeyStore
-from kme.keywrap import KeyWrap, block_context
+from kme.keyring import KeyRing
+from kme.keywrap import block_context
 from kme.model import MAX_BLOCK_BITS, Block, KmeSettings
 
 
 class Intake:
-    def __init__(self, settings: KmeSettings, records: BlockRecords, keystore: KeyStore, keywrap: KeyWrap) -> None:
+    def __init__(self, settings: KmeSettings, records: BlockRecords, keystore: KeyStore, keyring: KeyRing) -> None:
         self._settings = settings
         self._records = records
         self._keystore = keystore
-        self._keywrap = keywrap
+        self._keyring = keyring
 
     def take(self, block_id: UUID, link: str, owner_kme_id: str, length_bits: int, bits: bytes) -> None:
         """Stores a block of `length_bits`, packed. Raises BadRequest, Conflict with what came before, or Unavailable.
@@ -27,15 +28,19 @@ class Intake:
         self._check(link, owner_kme_id, length_bits, bits)
         context = f"{block_id}|{length_bits}|{link}|{owner_kme_id}".encode()
         offered = Block(
-            block_id, link, owner_kme_id, length_bits, "arriving", digest=self._keywrap.digest(bits, context)
+            block_id, link, owner_kme_id, length_bits, "arriving", digest=self._keyring.digest(bits, context)
         )
         known = self._records.add_block(offered)
         if known.digest is None:
             return  # closed before it came: acknowledged, so that it is not offered again, and dropped
         refuse_another(known, offered)
         if known.state == "arriving":
-            self._keystore.store_block(offered, self._keywrap.wrap(bits, block_context(block_id, 0)))
+            while self._keystore.store_block(offered, self._wrapped(block_id, bits)) == "rekeyed":
+                self._keystore.claim(self._keyring)
             self._records.set_received(block_id)
+
+    def _wrapped(self, block_id: UUID, bits: bytes) -> bytes:
+        return self._keyring.wrap(bits, block_context(block_id, 0))
 
     def _check(self, link: str, owner_kme_id: str, length_bits: int, bits: bytes) -> None:
         known_link = self._settings.link_named(link)

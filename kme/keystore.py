@@ -5,8 +5,9 @@ Layout, with 16-byte binary UUIDs inside values:
 `pool:{connection or request}:{size}` list of key id | moment | wrapped key, at the master's KME ·
 `copies:{connection}` hash key id | recipient's SAE id → moment | wrapped key, a copy for each recipient of this site ·
 `entitlement` hash key id → connection, recipients and master, kept after delivery (see `entitlement`) ·
-`blocks` set of the block ids seen · `account` hash · `audit` stream · `kek` fingerprint · `ends:*` sorted sets of when
-the time of keys is over · `clock` hash · `catalogue` mark of the last change of SAEs and connections · `removed` set of
+`blocks` set of the block ids seen · `account` hash · `audit` stream · `audit_end` hash, the
+trail's end in Postgres · `kek` fingerprint of the current one · `retired_keks` set and `rewrapped` count of a rotation
+· `ends:*` sorted sets of when the time of keys is over · `clock` hash · `catalogue` mark of the last change of SAEs and connections · `removed` set of
 connections that get no key · `revisions` hash connection → its revision that was followed · `calls:{sae}`,
 `quota:{sae}` what its limits count · `refusals` hash of refused calls by kind.
 A moment is when the key was recorded, 13 digits of milliseconds by the site's fast clock (db/lua/clock.lua). There is
@@ -27,7 +28,9 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from kme.audit_chain import End
 from kme.errors import TooManyRequests, Unavailable
+from kme.keyring import KeyRing
 from kme.model import Block, Connection, SaeLimits
 
 ACCOUNT_ENTRIES = ("received", "copied", "remainder", "stored", "delivered", "burned", "destroyed", "expired")
@@ -35,6 +38,7 @@ _MOMENT_LENGTH = 13
 
 _SCRIPTS = (
     "admit_call",
+    "anchor_audit",
     "close_block",
     "consume_key",
     "count_refusals",
@@ -42,6 +46,9 @@ _SCRIPTS = (
     "fetch_keys",
     "follow_connection",
     "read_clock",
+    "rewrap_fields",
+    "rewrap_records",
+    "rotate_kek",
     "report_refusals",
     "store_block",
     "sweep",
@@ -117,23 +124,23 @@ class KeyStore:
             for name, text in sources.items()
         }
 
-    def claim(self, fingerprint: bytes) -> None:
-        """Makes an empty store this KME's. Raises Unavailable where it holds what another KEK has encrypted."""
-        with _answering():
-            self._redis.set("kek", fingerprint, nx=True)
-            self._redis.set("catalogue", uuid4().bytes, nx=True)
-            known = self._redis.get("kek")
-        if known != fingerprint:
-            raise Unavailable(
-                f"the key store was encrypted under key-encryption key {known.hex()}, this KME was given"
-                f" {fingerprint.hex()}: give it the one it had"
-            )
+    def claim(self, keyring: KeyRing) -> None:
+        """Makes an empty store this KME's, and the KEK it names the ring's current one. Raises Unavailable where it
+        holds what another KEK has encrypted."""
+        with self.answering() as store:
+            store.set("catalogue", uuid4().bytes, nx=True)
+            known = store.get("kek")
+            if known is None:
+                store.set("kek", keyring.newest(), nx=True)
+                known = store.get("kek")
+        keyring.use(known)
 
-    def store_block(self, block: Block, wrapped: bytes) -> bool:
-        """Whether it is new: an id that was ever here is not stored again. `wrapped` is version 0."""
+    def store_block(self, block: Block, wrapped: bytes) -> str:
+        """`done`, or `again`: an id that was ever here is not stored again. `rekeyed`: nothing changed, since `wrapped`,
+        version 0, is not under the current KEK."""
         keys = [f"block:{block.block_id}", "blocks", "account", "audit"]
         args = [block.block_id.bytes, wrapped, block.length_bits, block.link, block.owner_kme_id]
-        return bool(self.run("store_block", keys, args))
+        return self.run("store_block", keys, args).decode()
 
     def block(self, block_id: UUID) -> StoredBlock | None:
         with _answering():
@@ -254,6 +261,16 @@ class KeyStore:
         with _answering():
             self._redis.xdel("audit", *stream_ids)
 
+    def audit_end(self) -> End | None:
+        """The end of the audit trail in Postgres, as `anchor_audit` has left it."""
+        with _answering():
+            number, chain = self._redis.hmget("audit_end", "number", "hash")
+        return None if number is None else End(int(number), chain)
+
+    def anchor_audit(self, compared: End | None, end: End) -> None:
+        """`compared`: what `audit_end` gave, and the caller has compared with the trail."""
+        self.run("anchor_audit", ["audit_end"], [compared.number if compared else "", *end])
+
     def close(self) -> None:
         self._redis.close()
 
@@ -279,12 +296,18 @@ class KeyStore:
             with _answering():
                 self._redis.srem("blocks", *(one.bytes for one in block_ids))
 
+    @contextmanager
+    def answering(self) -> Iterator[redis.Redis]:
+        """The store itself, for those who keep something of their own in it."""
+        with _answering():
+            yield self._redis
+
     def now(self) -> int | str:
         """A test's time in milliseconds, or empty: Redis' own."""
         return "" if self._clock is None else int(self._clock() * 1000)
 
     def run(self, script: str, keys: list[str], args: list[Any]) -> Any:
-        """One of `db/lua`, for those who keep something of their own in the store."""
+        """One of `db/lua`."""
         with _answering():
             return self._scripts[script](keys=keys, args=args)
 

@@ -17,6 +17,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from kme.entity import Entity
+from kme.kek_folder import KekFolder
 from kme.model import Connection, KmeSettings, Link
 from kme.scheduler import Scheduler
 from kme.web.operator import operator_app
@@ -177,7 +178,7 @@ def databases(postgres_dsn: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def make_site(databases: dict[str, str], redis_url: str) -> Iterator[Callable[..., Site]]:
+def make_site(databases: dict[str, str], redis_url: str, tmp_path: Path) -> Iterator[Callable[..., Site]]:
     entities, sites = [], []
     urls = {"kme-a": f"{redis_url}?db=1", "kme-b": f"{redis_url}?db=2"}
     keks = {kme_id: secrets.token_bytes(32) for kme_id in urls}
@@ -200,6 +201,7 @@ def make_site(databases: dict[str, str], redis_url: str) -> Iterator[Callable[..
             peers=options.pop("peers", {}),
             database_size=2,
             clock=options.pop("clock", None),
+            keks=options.pop("keks", None) or kek_folder(tmp_path / kme_id),
         )
         entities.append(entity)
         sites.append(Site(entity, entity.peers))
@@ -247,6 +249,11 @@ def restarted(network: Network, make_site: Callable[..., Site]) -> Callable[[str
         network.qkde.sites = [network.a, network.b]
 
     return restart
+
+
+def kek_folder(path: Path) -> KekFolder:
+    path.mkdir(exist_ok=True)
+    return KekFolder(path)
 
 
 def start_scheduler(site: Site, qkde: FakeQkde) -> None:
