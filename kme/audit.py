@@ -1,8 +1,8 @@
 """The audit trail: written to a Redis stream in the same step as each act, drained from there to Postgres.
 
-What happens in Postgres is appended in the transaction in which it happens (`kme.records.write_audit`). The trail's end
-is remembered in Redis too, so that a tail that is cut off shows; what was appended since the last drain, a fraction of a
-second, is not covered by that.
+What happens in Postgres is appended in the transaction in which it happens (`kme.records.write_audit`). The trail's
+end is remembered in Redis too, so that a tail that is cut off shows; what was appended since the last drain, a fraction
+of a second, is not covered by that.
 """
 
 from __future__ import annotations

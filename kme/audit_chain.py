@@ -1,8 +1,8 @@
 """The audit trail's hash chain: a row that is removed, changed, inserted or moved shows.
 
-Each row carries an HMAC-SHA256 of its content and the HMAC of the row before it, under a key that is not in the database:
-whoever has the database alone can't write a chain that verifies. (A chain of bare hashes shows changes only to one who
-has kept its end elsewhere: everybody can compute it anew.) Rows are numbered 1, 2, 3 ... without a gap.
+Each row carries an HMAC-SHA256 of its content and the HMAC of the row before it, under a key that is not in the
+database: whoever has the database alone can't write a chain that verifies. (A chain of bare hashes shows changes only
+to one who has kept its end elsewhere: everybody can compute it anew.) Rows are numbered 1, 2, 3 ... without a gap.
 """
 
 from __future__ import annotations
@@ -42,13 +42,15 @@ class End(NamedTuple):
 def append(sql: Any, key: bytes, entries: Sequence[Entry]) -> End:
     """Adds what is not there yet, within the caller's transaction; the end of the trail after that.
 
-    From here to the transaction's end nobody else appends. It is the last thing a transaction does, so that this lock is
-    always taken after every other, and never waits in a circle.
+    From here to the transaction's end nobody else appends. It is the last thing a transaction does, so that this lock
+    is always taken after every other, and never waits in a circle.
     """
     sql.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-    end, now = end_of(sql), None
+    end = end_of(sql)
     drained = [entry.stream_id for entry in entries if entry.stream_id]
-    sql.execute("SELECT now() AS now, array(SELECT stream_id FROM audit WHERE stream_id = ANY(%s)) AS known", (drained,))
+    sql.execute(
+        "SELECT now() AS now, array(SELECT stream_id FROM audit WHERE stream_id = ANY(%s)) AS known", (drained,)
+    )
     row = sql.fetchone()
     now, known = row["now"], set(row["known"])
     rows = []
@@ -118,7 +120,8 @@ def examine(key: bytes, before: End, rows: Sequence[Mapping[str, Any]]) -> list[
             if not hmac.compare_digest(link(key, previous, at, *content), stored_link(row)):
                 found.append(Finding(at, "was changed, inserted or moved: its content does not fit its place"))
         if row["event"] == TRAIL_CUT:
-            found.append(Finding(at, f"reports that the trail was cut or replaced before it: {json.dumps(row['detail'])}"))
+            found.append(
+                Finding(at, f"reports that the trail was cut or replaced before it: {json.dumps(row['detail'])}")
+            )
         number, previous = at, stored_link(row)
     return found
-

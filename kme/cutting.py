@@ -8,8 +8,8 @@ from dataclasses import replace
 from uuid import UUID
 
 from kme.errors import Unavailable
-from kme.keystore import Cut, KeyStore, entitlement
 from kme.keyring import KeyRing
+from kme.keystore import Cut, KeyStore, entitlement
 from kme.keywrap import block_context, key_context
 from kme.model import CONFIRMATION_BITS, Batch
 

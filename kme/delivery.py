@@ -9,8 +9,8 @@ from kme.catalogue import Catalogue, refuse_suspended
 from kme.errors import BadRequest, NotEntitled, TooFewKeys
 from kme.etsi014 import KEYS_NOT_FOUND, SIZE_NOT_IN_BYTES
 from kme.extensions import MANDATORY_NOT_MET, PREFIX, Terms, mandatory_terms, preferred_terms
-from kme.keystore import KeyStore, NotFetched
 from kme.keyring import KeyRing
+from kme.keystore import KeyStore, NotFetched
 from kme.keywrap import key_context
 from kme.model import (
     MAX_KEY_SIZE_BITS,

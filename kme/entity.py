@@ -19,9 +19,9 @@ from kme.database import Database
 from kme.delivery import Delivery
 from kme.directory import Directory
 from kme.intake import Intake
-from kme.key_records import KeyRecords
 from kme.kek_folder import KekFolder
 from kme.kek_rotation import KekRotation
+from kme.key_records import KeyRecords
 from kme.keyring import KeyRing
 from kme.keystore import KeyStore
 from kme.leadership import FencedDatabase, Leadership
@@ -42,9 +42,10 @@ from mutual_tls.client import Peer
 class Entity:
     """Opens nothing by itself: stores are first used by `prepare`, or by the first request.
 
-    `kek` is the first key-encryption key (32 bytes), `keks` where later ones are, for a KME that changes it; `db` the folder with `migrations/` and `lua/`; `peers` the other KMEs by
-    id, each for every link of the settings; `database_size` at least the number of threads that serve requests;
-    `clock`, in seconds, stands for the key store's own time in tests.
+    `kek` is the first key-encryption key (32 bytes), `keks` where later ones are, for a KME that changes it; `db` the
+    folder with `migrations/` and `lua/`; `peers` the other KMEs by id, each for every link of the settings;
+    `database_size` at least the number of threads that serve requests; `clock`, in seconds, stands for the key store's
+    own time in tests.
     """
 
     def __init__(

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from kme.block_records import BlockRecords
 from kme.errors import BadRequest, Conflict
-from kme.keystore import KeyStore
 from kme.keyring import KeyRing
+from kme.keystore import KeyStore
 from kme.keywrap import block_context
 from kme.model import MAX_BLOCK_BITS, Block, KmeSettings
 

@@ -1,8 +1,8 @@
 """Where a KME keeps the key-encryption keys that it has made itself: a folder that all its processes share.
 
 `0001-<fingerprint>.kek` and so on, the newest with the greatest number; `<fingerprint>.dropped` for those of which
-nothing is left; `lasting.key`, which no rotation changes (`kme.keyring`). How a file's content is sealed is the `Seal`'s:
-by the file's mode alone, or by a hardware token (`kme.token_seal`).
+nothing is left; `lasting.key`, which no rotation changes (`kme.keyring`). How a file's content is sealed is the
+`Seal`'s: by the file's mode alone, or by a hardware token (`kme.token_seal`).
 """
 
 from __future__ import annotations

@@ -5,10 +5,10 @@ Layout, with 16-byte binary UUIDs inside values:
 `pool:{connection or request}:{size}` list of key id | moment | wrapped key, at the master's KME ·
 `copies:{connection}` hash key id | recipient's SAE id → moment | wrapped key, a copy for each recipient of this site ·
 `entitlement` hash key id → connection, recipients and master, kept after delivery (see `entitlement`) ·
-`blocks` set of the block ids seen · `account` hash · `audit` stream · `audit_end` hash, the
-trail's end in Postgres · `kek` fingerprint of the current one · `retired_keks` set and `rewrapped` count of a rotation
-· `ends:*` sorted sets of when the time of keys is over · `clock` hash · `catalogue` mark of the last change of SAEs and connections · `removed` set of
-connections that get no key · `revisions` hash connection → its revision that was followed · `calls:{sae}`,
+`blocks` set of the block ids seen · `account` hash · `audit` stream · `audit_end` hash, the trail's end in Postgres ·
+`kek` fingerprint of the current one · `retired_keks` set and `rewrapped` count of a rotation · `ends:*` sorted sets of
+when the time of keys is over · `clock` hash · `catalogue` mark of the last change of SAEs and connections · `removed`
+set of connections that get no key · `revisions` hash connection → its revision that was followed · `calls:{sae}`,
 `quota:{sae}` what its limits count · `refusals` hash of refused calls by kind.
 A moment is when the key was recorded, 13 digits of milliseconds by the site's fast clock (db/lua/clock.lua). There is
 no EXPIRE anywhere: what Redis removes by itself would be missing in the account.
@@ -136,8 +136,8 @@ class KeyStore:
         keyring.use(known)
 
     def store_block(self, block: Block, wrapped: bytes) -> str:
-        """`done`, or `again`: an id that was ever here is not stored again. `rekeyed`: nothing changed, since `wrapped`,
-        version 0, is not under the current KEK."""
+        """`done`, or `again`: an id that was ever here is not stored again. `rekeyed`: nothing changed, since
+        `wrapped`, version 0, is not under the current KEK."""
         keys = [f"block:{block.block_id}", "blocks", "account", "audit"]
         args = [block.block_id.bytes, wrapped, block.length_bits, block.link, block.owner_kme_id]
         return self.run("store_block", keys, args).decode()

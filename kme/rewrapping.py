@@ -1,7 +1,7 @@
 """Wraps anew, under the current KEK, whatever the key store holds under another: a few values a step, beside all else.
 
-Each value is replaced only if it still is what it was, so what is cut, delivered or destroyed meanwhile stays so. A step
-that came too late for one is made up for in the next pass.
+Each value is replaced only if it still is what it was, so what is cut, delivered or destroyed meanwhile stays so. A
+step that came too late for one is made up for in the next pass.
 """
 
 from __future__ import annotations
