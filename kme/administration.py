@@ -86,8 +86,11 @@ class Administration:
     def remove_sae(self, sae_id: str) -> list[Outcome]:
         """Removes an SAE and all its connections, at both their ends. Raises NotHere."""
         connections = self._found(self._records.remove_sae(sae_id), sae_id)
-        self._catalogue.changed()
-        self._keystore.forget_sae(sae_id)
+        try:
+            self._catalogue.changed()
+            self._keystore.forget_sae(sae_id)
+        except Unavailable as error:  # it is removed, and seen to be within seconds; its counters do no harm
+            log.warning("SAE %s is removed, which the key store has not heard of: %s", sae_id, error)
         return [self._come_through(one) for one in connections]
 
     # Connections

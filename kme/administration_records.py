@@ -70,6 +70,8 @@ class AdministrationRecords:
             if insert_connection(sql, offered):
                 return offered
             known = locked(sql, offered.connection_id)
+            if not known.removed and _ends(known) != _ends(offered):
+                refuse_contradiction(known, offered)  # whoever is not an end of it has no say in it
             if offered.supersedes(known):
                 write_state(sql, offered, told=True)
                 self._after_write(sql, known, offered)
@@ -164,3 +166,7 @@ class AdministrationRecords:
             event = "connection_registered"
         detail = who(wanted) | {"by": wanted.revised_by, "suspended": wanted.suspended}
         write_audit(sql, event, detail)
+
+
+def _ends(connection: Connection) -> tuple[str, str]:
+    return connection.source_kme_id, connection.target_kme_id

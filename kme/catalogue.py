@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from kme.errors import BadRequest, NotEntitled, Suspended, Unavailable
+from kme.errors import BadRequest, NotEntitled, Suspended
 from kme.keystore import KeyStore
 from kme.model import Connection, Sae, connection_id_of
 from kme.records import Records
 
+log = logging.getLogger(__name__)
 _OLD_AFTER_S = 10.0
 
 
@@ -35,10 +36,19 @@ class Catalogue:
     change is seen after 10 s.
     """
 
-    def __init__(self, records: Records, keystore: KeyStore, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        records: Records,
+        keystore: KeyStore,
+        clock: Callable[[], float] = time.monotonic,
+        start: Callable[[Callable[[], None]], None] | None = None,
+    ) -> None:
+        """`start` runs something beside the request; by default in a thread."""
         self._records = records
         self._keystore = keystore
         self._clock = clock
+        self._start = start or _in_thread
+        self._tried_at_s = float("-inf")
         self._reading = threading.Lock()
         self._snapshot = _Snapshot()
 
@@ -56,20 +66,16 @@ class Catalogue:
 
     def admit(self, sae_id: str) -> Sae:
         """Raises NotEntitled for an SAE that is not registered at this KME, or is suspended."""
-        sae = self.sae(sae_id)
-        if sae is None:
-            raise NotEntitled(f"SAE {sae_id} is not registered at this KME")
-        if sae.suspended:
-            raise Suspended(f"SAE {sae_id} is suspended at this KME: its operator can resume it")
-        return sae
+        return _admitted(self._current(), sae_id)
+
+    def master(self, sae_id: str, slave_sae_id: str) -> tuple[Sae, Connection]:
+        """A caller that asks for keys with a slave, and their connection. Raises as `admit` and `between` do."""
+        now = self._current()
+        return _admitted(now, sae_id), _between(now, sae_id, slave_sae_id)
 
     def between(self, master_sae_id: str, slave_sae_id: str) -> Connection:
         """Raises BadRequest where the two are not connected, or their connection is suspended."""
-        connection = self.by_id(connection_id_of(master_sae_id, slave_sae_id))
-        if connection is None:
-            raise BadRequest(f"no connection is registered from master SAE {master_sae_id} to slave SAE {slave_sae_id}")
-        refuse_suspended(connection)
-        return connection
+        return _between(self._current(), master_sae_id, slave_sae_id)
 
     def by_id(self, connection_id: UUID) -> Connection | None:
         """Suspended or not."""
@@ -87,11 +93,18 @@ class Catalogue:
             with self._reading:
                 # Another thread may have read it since. A mark of None is one that a lost store has not got back yet.
                 return self._snapshot if mark is not None and self._snapshot.mark == mark else self._read(mark)
-        if self._clock() - now.read_at_s > _OLD_AFTER_S:
-            # Nothing is known to have changed, so without Postgres keys go on being delivered.
-            with self._reading, contextlib.suppress(Unavailable):
-                self._read(mark)
+        if self._clock() - max(now.read_at_s, self._tried_at_s) > _OLD_AFTER_S:
+            # Nothing is known to have changed, so no delivery waits for Postgres.
+            self._tried_at_s = self._clock()
+            self._start(lambda: self._look_again(mark))
         return self._snapshot
+
+    def _look_again(self, mark: bytes) -> None:
+        try:
+            with self._reading:
+                self._read(mark)
+        except Exception as error:
+            log.warning("SAEs and connections can't be read again now: %s", type(error).__name__)
 
     def _read(self, mark: bytes | None) -> _Snapshot:
         # The mark was read first: a change in between has a later one, and is read with the next look-up.
@@ -104,6 +117,27 @@ class Catalogue:
         )
         self._snapshot = found
         return found
+
+
+def _in_thread(work: Callable[[], None]) -> None:
+    threading.Thread(target=work, name="catalogue", daemon=True).start()
+
+
+def _admitted(now: _Snapshot, sae_id: str) -> Sae:
+    sae = now.saes.get(sae_id)
+    if sae is None:
+        raise NotEntitled(f"SAE {sae_id} is not registered at this KME")
+    if sae.suspended:
+        raise Suspended(f"SAE {sae_id} is suspended at this KME: its operator can resume it")
+    return sae
+
+
+def _between(now: _Snapshot, master_sae_id: str, slave_sae_id: str) -> Connection:
+    connection = now.connections.get(connection_id_of(master_sae_id, slave_sae_id))
+    if connection is None:
+        raise BadRequest(f"no connection is registered from master SAE {master_sae_id} to slave SAE {slave_sae_id}")
+    refuse_suspended(connection)
+    return connection
 
 
 def refuse_suspended(connection: Connection) -> None:

@@ -20,6 +20,7 @@ from kme.model import (
     KeyRequest,
     KmeSettings,
     PoolStatus,
+    Sae,
     SaeLimits,
     connection_id_of,
 )
@@ -43,7 +44,7 @@ class Delivery:
         self._on_demand = on_demand
 
     def status(self, caller: str, slave_sae_id: str) -> PoolStatus:
-        connection = self._as_master(caller, slave_sae_id)
+        _, connection = self._as_master(caller, slave_sae_id)
         count = self._keystore.stored_key_count(connection.connection_id, connection.key_size_bits)
         return PoolStatus(connection, min(count, connection.max_key_count))
 
@@ -56,13 +57,13 @@ class Delivery:
         they count as delivered, even where the answer is lost. Keys cut for a caller that is not there any more
         (`is_there`) are voided instead.
         """
-        connection = self._as_master(caller, slave_sae_id)
+        sae, connection = self._as_master(caller, slave_sae_id)
         terms = mandatory_terms(request.mandatory_extensions)
         size_bits = check_request(request, connection)
-        limits = self._limits(caller, request.number * size_bits)
+        limits = self._limits(sae, request.number * size_bits)
         if request.additional_slave_sae_ids:
             additional = request.additional_slave_sae_ids
-            delivered = self._on_demand.deliver(connection, additional, size_bits, request.number, limits, is_there)
+            delivered = self._on_demand.deliver(connection, additional, size_bits, request.number, is_there, limits)
             return self._unwrapped(connection, delivered)
         preferred = preferred_terms(terms, request.optional_extensions)
         found = self._take(connection, size_bits, request.number, preferred, limits)
@@ -92,21 +93,23 @@ class Delivery:
             raise BadRequest(KEYS_NOT_FOUND)
         return [self._unwrap(*one) for one in found]
 
-    def _as_master(self, caller: str, slave_sae_id: str) -> Connection:
-        self._catalogue.admit(caller)
-        connection = self._catalogue.between(caller, slave_sae_id)
+    def _as_master(self, caller: str, slave_sae_id: str) -> tuple[Sae, Connection]:
+        sae, connection = self._catalogue.master(caller, slave_sae_id)
         if connection.source_kme_id != self._settings.kme_id:
             raise BadRequest(f"keys for master SAE {caller} are delivered by {connection.source_kme_id}")
-        return connection
+        return sae, connection
 
-    def _limits(self, caller: str, wanted_bits: int) -> SaeLimits:
+    def _limits(self, sae: Sae, wanted_bits: int) -> SaeLimits:
         """The caller's quotas. Raises BadRequest where a whole one would not do, and waiting is in vain."""
-        limits = self._catalogue.admit(caller).limits.over(self._settings.default_limits)
+        limits = sae.limits.over(self._settings.default_limits)
         for name in ("bits_per_hour", "bits_per_day"):
             quota = getattr(limits, name)
             if quota is not None and wanted_bits > quota:
-                raise BadRequest(f"{wanted_bits} bits of key asked for: the quota of SAE {caller} is {quota} {name}")
+                raise BadRequest(
+                    f"{wanted_bits} bits of key asked for: the quota of SAE {sae.sae_id} is {quota} {name}"
+                )
         return limits
+
     def _take(
         self, connection: Connection, size_bits: int, count: int, terms: Terms, limits: SaeLimits
     ) -> list[tuple[UUID, bytes]] | int:

@@ -10,7 +10,7 @@ from kme.errors import Unavailable
 from kme.records import Records
 from mutual_tls.client import Peer, PeerError, Refused
 
-_KEPT_S = 30.0  # for how long an answer is believed without asking again; a batch to an SAE that has gone is refused
+_KEPT_S = 30.0  # for how long a yes is believed without asking again
 _KEPT_COUNT = 10_000
 
 
@@ -34,6 +34,11 @@ class Directory:
         if self._records.has_sae(sae_id):
             return self._kme_id
         return next((kme_id for kme_id in kme_ids if self._is_at(sae_id, kme_id)), None)
+
+    def forget(self) -> None:
+        """Asks again from now on: what was believed has turned out to be wrong."""
+        with self._lock:
+            self._known.clear()
 
     def _is_at(self, sae_id: str, kme_id: str) -> bool:
         now_s = self._clock()

@@ -59,6 +59,10 @@ class Leadership:
     def resign(self) -> None:
         """Lets another take over at once."""
         with self._holding:
+            if self._connection is not None:
+                # Not left to the end of the connection: Postgres notices that a moment later.
+                with suppress(psycopg2.Error), self._connection.cursor() as sql:
+                    sql.execute("SELECT pg_advisory_unlock_all()")
             self._lose()
 
     def check(self, sql: Any) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from uuid import UUID, uuid4
 
+from kme.batches import BatchRefused
 from kme.directory import Directory
 from kme.errors import BadRequest, KmeError, TooFewKeys, Unavailable
 from kme.keystore import KeyStore
@@ -62,8 +63,8 @@ class OnDemand:
         additional: Sequence[str],
         size_bits: int,
         count: int,
-        limits: SaeLimits,
         is_there: Callable[[], bool] = lambda: True,
+        limits: SaeLimits | None = None,
     ) -> list[tuple[UUID, bytes]]:
         """Exactly `count` new keys, wrapped, for the master; the slave and `additional` SAEs can fetch each of them.
 
@@ -78,10 +79,11 @@ class OnDemand:
                 raise TooFewKeys(count, available_count)
             request_id, peer = uuid4(), self._peers[link.peer_kme_id]
             master = connection.master_sae_id
-            # From a pool that is empty yet: only a quota can speak against it now, before anything is cut.
-            self._keystore.take_keys(
-                connection.connection_id, size_bits, count, master, pool_id=request_id, limits=limits
-            )
+            if limits and (limits.bits_per_hour or limits.bits_per_day):
+                # From a pool that is empty yet: this shows whether a quota forbids it, before anything is cut.
+                self._keystore.take_keys(
+                    connection.connection_id, size_bits, count, master, pool_id=request_id, limits=limits
+                )
             try:
                 self._batches.fill(connection, link, peer, size_bits, count, recipients, request_id)
                 if not is_there():
@@ -89,7 +91,9 @@ class OnDemand:
                 found = self._keystore.take_keys(
                     connection.connection_id, size_bits, count, master, pool_id=request_id, limits=limits
                 )
-            except (KmeError, PeerError):
+            except (KmeError, PeerError) as error:
+                if isinstance(error, BatchRefused):
+                    self._directory.forget()  # perhaps one of the SAEs is not there any more
                 self._void(request_id, peer)
                 raise
             if isinstance(found, int):

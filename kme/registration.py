@@ -82,7 +82,11 @@ class Registration:
             raise BadRequest(f"connection_id: expected {connection.connection_id} for these SAEs")
         if self._settings.kme_id not in (connection.source_kme_id, connection.target_kme_id):
             raise BadRequest(f"the connection does not end at {self._settings.kme_id}")
-        if not connection.removed and self._check(connection) != sender_kme_id:
+        if connection.removed:
+            # Its SAEs need not be registered any more; but nobody removes a connection of another KME's SAE.
+            is_source = sender_kme_id == connection.source_kme_id
+            self._refuse_elsewhere(connection.master_sae_id if is_source else connection.slave_sae_id, sender_kme_id)
+        elif self._check(connection) != sender_kme_id:
             raise BadRequest(f"the connection does not end at {sender_kme_id}")
 
     def seed(self, saes: Iterable[str], connections: Iterable[Connection]) -> None:

@@ -99,6 +99,7 @@ def _show(found: dict[str, Any]) -> None:
         counts = pool.get("stored_key_count"), pool.get("high_watermark"), pool.get("key_size_bits")
         table.add_row(f"{pool.get('master_sae_id')} → {pool.get('slave_sae_id')}", *map(_text, counts))
     console.print(table)
+    _show_accounts(console, found.get("accounts", {}))
     columns = "link", "loss", "depolarizing", "Eve", "pulses", "pulses/s, Aer alone"
     table = Table(*columns, title="links", title_justify="left")
     for name, link in found["links"].items():
@@ -123,6 +124,17 @@ def _show(found: dict[str, Any]) -> None:
             _text(report.get("secret_bits")),
             report.get("abort_reason") or "",
         )
+    console.print(table)
+
+
+def _show_accounts(console: Console, accounts: dict[str, dict[str, Any]]) -> None:
+    """Where every bit of each site is: a row for each entry."""
+    known = {kme_id: account for kme_id, account in accounts.items() if account}
+    entries = [name for name in next(iter(known.values()), {}) if name.endswith("_bits")]
+    table = Table("bits", *known, title="accounts", title_justify="left")
+    for name in entries:
+        table.add_row(name.removesuffix("_bits"), *(f"{account[name]:,}" for account in known.values()))
+    table.add_row("adds up", *("yes" if account["balanced"] else "NO" for account in known.values()))
     console.print(table)
 
 

@@ -11,6 +11,7 @@ import click
 from qkd_lab.lab_folder import LabError, LabFolder
 from qkd_lab.operator_calls import Operator
 from qkd_lab.pki.store import Pki
+from qkd_lab.topology_fields import MAX_SAE_IDS
 
 # ETSI GS QKD 004's, as the KME's operator listener has them (docs/protocols.md): integers, 0 or more.
 QOS_MEMBERS = ("Key_chunk_size", "Max_bps", "Min_bps", "Jitter", "Priority", "Timeout", "TTL")
@@ -36,7 +37,13 @@ def qos_members(_context: click.Context, _option: click.Parameter, given: tuple[
 @click.option("--key-size", default=256, show_default=True, help="Bits of a key.")
 @click.option("--max-keys", default=1000, show_default=True, help="Keys in the pool when it is full.")
 @click.option("--max-keys-per-request", type=int, help="By default 128, or --max-keys where that is less.")
-@click.option("--max-sae-ids", default=0, show_default=True, help="Additional slaves that a request may name.")
+@click.option(
+    "--max-sae-ids",
+    type=click.IntRange(MAX_SAE_IDS[0], MAX_SAE_IDS[-1]),
+    default=0,
+    show_default=True,
+    help="Additional slaves that a request may name.",
+)
 @click.option("--qos", multiple=True, callback=qos_members, metavar="NAME=VALUE", help=f"{', '.join(QOS_MEMBERS)}.")
 @click.pass_context
 def register(

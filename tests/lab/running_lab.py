@@ -16,7 +16,9 @@ import requests
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 QKD_LAB = [sys.executable, "-m", "qkd_lab.cli"]
-KEYS_WITHIN_S = 60
+KEYS_WITHIN_S = 120
+# Of the shipped connections. A pool is filled again only from below this on: one with more may have what it needs.
+LOW_WATERMARK = 500
 
 
 @dataclass(frozen=True)

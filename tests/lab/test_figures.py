@@ -18,6 +18,8 @@ from qkde.bb84.messages import StartPass
 from qkde.bb84.reconciliation import Corrector
 from qkde.link.client import LinkClient
 
+from running_lab import eventually
+
 PULSES = 1 << 20
 FRAMES = 5
 
@@ -52,6 +54,22 @@ def test_memory_of_the_whole_network(lab, figure):
     used = proportional_bytes([pid])
     assert used > 0
     figure(f"memory of all processes of the embedded lab: {used / 1e6:.0f} MB (PSS)")
+
+
+@pytest.mark.parametrize("lab", ["embedded"], indirect=True)
+def test_secret_bits_per_second_through_all_processes_of_a_link(lab, figure):
+    """While a round runs: two QKDEs and the link, every message over mutual TLS, 2^20 pulses at 1 %."""
+    speeds: list[float] = []
+
+    def measured() -> list[float]:
+        lab.enc_keys("sae-a", "sae-b", "kme-a", number=128)
+        with lab.as_operator() as operator:
+            reports = operator.get(f"{lab.endpoint('qkde-b.ops')}/v1/reports").json()
+        speeds[:] = [one["secret_bits"] / one["elapsed_s"] for one in reports if one["outcome"] == "key"]
+        return speeds if len(speeds) >= 5 else []
+
+    eventually(measured, "five rounds that gave a key")
+    figure(f"secret key through the processes of one link: {statistics.median(speeds) / 1e6:.2f} Mbit/s in a round")
 
 
 @pytest.mark.parametrize("bit_count", [10**5, 10**6])

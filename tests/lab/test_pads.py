@@ -7,10 +7,8 @@ import signal
 
 import pytest
 
-from running_lab import eventually
+from running_lab import LOW_WATERMARK, eventually
 
-# A pool is filled again only from below this on: anything above may be a pool that has what it needs.
-LOW_WATERMARK = 500
 USED = re.compile(r"link a-b: pad (\d+) of pre-shared key (\w+) is used")
 
 

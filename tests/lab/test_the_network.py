@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from etsi_qkd_014_client import QKD014Client
 
-from running_lab import CHECKOUT, QKD_LAB, eventually
+from running_lab import CHECKOUT, LOW_WATERMARK, QKD_LAB, eventually
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -70,7 +70,7 @@ def test_a_message_goes_from_sae_to_sae_under_delivered_keys(lab, mode):
 
 
 def test_pools_fill_to_their_high_watermark_and_stop(lab):
-    take_keys_until_below(lab, 500)
+    take_keys_until_below(lab, LOW_WATERMARK)
     lab.wait_for_keys(1000)
     with lab.as_sae("sae-a") as session:
         status = session.get(f"{lab.endpoint('kme-a')}/api/v1/keys/sae-b/status").json()
@@ -101,7 +101,7 @@ def test_with_eve_no_key_comes_out_and_without_her_keys_flow_again(lab):
         assert refusal.status_code == 503 and "Retry-After" in refusal.headers
     finally:
         lab.command("link", "set", "a-b", "--eve", "none")
-    lab.wait_for_keys(1000)
+    lab.wait_for_keys(LOW_WATERMARK)
 
 
 def take_keys_until_below(lab, watermark: int) -> None:

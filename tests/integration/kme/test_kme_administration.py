@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from kme.errors import Unavailable
+from kme.etsi014 import connection_json
 from kme.model import Connection
+from kme.peer_wire import state_json
 from mutual_tls.client import Refused
 from mutual_tls.identity import Identity
 
@@ -164,6 +169,34 @@ def test_a_suspended_connection_is_not_filled(full):
         assert sql.fetchone()["n"] == before
 
 
+def test_a_change_whose_process_died_before_it_told_the_others_is_noticed_after_a_while(full):
+    catalogue, now = full.a.entity.catalogue, [1_000.0]
+    catalogue._clock, catalogue._start = lambda: now[0], lambda work: work()
+    catalogue.refresh()
+    with full.a.entity.database.transaction() as sql:
+        sql.execute("UPDATE sae SET suspended = true")
+    now[0] += 9
+    assert take(full).status_code == 200
+    now[0] += 2
+    assert take(full).status_code == 401
+
+
+def test_a_process_that_looks_again_in_vain_goes_on_delivering(full, monkeypatch):
+    catalogue, now, tries = full.a.entity.catalogue, [1_000.0], []
+
+    def fail():
+        tries.append(now[0])
+        raise Unavailable("Postgres does not answer: refused")
+
+    catalogue._clock, catalogue._start = lambda: now[0], lambda work: work()
+    catalogue.refresh()
+    monkeypatch.setattr(full.a.entity.records, "saes", fail)
+    for _ in range(6):
+        now[0] += 4
+        assert take(full).status_code == 200
+    assert tries == [1_012.0, 1_024.0]
+
+
 # Removal
 
 
@@ -229,8 +262,6 @@ def test_a_crash_between_the_record_of_a_removal_and_the_key_store_is_healed(ful
 def test_a_removed_connection_is_not_brought_back_by_a_late_call_or_by_the_topology(full):
     late = full.a.entity.catalogue.between("sae-a", "sae-b")
     full.a.operator.delete(PATH)
-    from kme.etsi014 import connection_json
-
     answer = full.b.client(Identity("kme", "kme-a")).put(PATH, json=connection_json(late))
     assert answer.status_code == 409 and "was removed" in answer.get_json()["message"]
     for site, sae in ((full.a, "sae-a"), (full.b, "sae-b")):
@@ -301,6 +332,20 @@ def test_removing_an_sae_removes_its_connections_at_both_kmes(full):
     assert full.b.operator.post("/v1/saes", json={"sae_id": "sae-b"}).status_code == 201
 
 
+def test_an_sae_is_removed_though_the_key_store_does_not_answer_and_its_keys_are_destroyed_later(full, monkeypatch):
+    def fail(*_):
+        raise Unavailable("Redis does not answer: ConnectionError")
+
+    for name in ("leave_catalogue_mark", "follow_connection"):
+        monkeypatch.setattr(full.b.entity.keystore, name, fail)
+    answer = full.b.operator.delete("/v1/saes/sae-b")
+    assert answer.status_code == 202 and answer.get_json()["complete"] is False
+    monkeypatch.undo()
+    full.step(2)
+    assert full.a.entity.account().stored == full.b.entity.account().stored == 0
+    full.assert_account_adds_up()
+
+
 def test_what_is_not_registered_is_404(full):
     nowhere = "/v1/connections/5f0c1b9e-0000-4000-8000-000000000000"
     for path in (nowhere, "/v1/saes/nobody"):
@@ -323,3 +368,13 @@ def test_an_operator_may_not_reach_another_kmes_peer_listener_and_a_stranger_cha
     state = {**known(full.a), "suspended": True, "revision": 9, "revised_by": "kme-z"}
     assert full.b.client(Identity("kme", "kme-z")).put(PATH, json=state).status_code == 401
     assert known(full.b)["suspended"] is False
+
+
+@pytest.mark.parametrize("state", [{"suspended": True}, {"removed": True}])
+def test_a_kme_has_no_say_in_a_connection_it_does_not_end(full, state):
+    theirs = Connection("kme-c", "kme-b", "far", "sae-b")
+    full.b.entity.records.add_connection(theirs)
+    claimed = state_json(replace(theirs, source_kme_id="kme-a", revision=7, revised_by="kme-a", **state))
+    answer = full.b.client(Identity("kme", "kme-a")).put(f"/v1/connections/{theirs.connection_id}", json=claimed)
+    assert answer.status_code == 409 and "far" in answer.get_json()["message"]
+    assert full.b.entity.records.connection_between("far", "sae-b") == theirs

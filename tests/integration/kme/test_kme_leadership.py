@@ -32,7 +32,7 @@ def kill_leader(dsn):
     """Ends the connection that holds the lock, as a network failure or Postgres itself would."""
     with psycopg2.connect(dsn) as connection, connection.cursor() as sql:
         sql.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_locks WHERE locktype = 'advisory' AND granted"
             " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
         )
         count = len(sql.fetchall())

@@ -238,6 +238,18 @@ def test_a_batch_that_the_peer_refuses_gives_503_and_its_bits_are_burned(wide):
     assert_accounts(wide)
 
 
+def test_an_sae_that_has_gone_from_the_peer_costs_one_batch_at_most(wide):
+    assert ask(wide, "sae-a", "other", additional_slave_SAE_IDs=["third-b"]).status_code == 200
+    assert wide.b.operator.delete("/v1/saes/third-b").status_code == 200
+    burned = wide.a.entity.account().burned
+    assert ask(wide, "sae-a", "other", additional_slave_SAE_IDs=["third-b"]).status_code == 503
+    for _ in range(2):
+        answer = ask(wide, "sae-a", "other", additional_slave_SAE_IDs=["third-b"])
+        assert answer.status_code == 400 and "third-b is not registered" in answer.get_json()["message"]
+    assert wide.a.entity.account().burned == burned + 256
+    assert_accounts(wide)
+
+
 def test_voiding_again_is_answered_again_and_leaves_what_was_delivered(wide):
     keys = ask(wide, "sae-a", "other", additional_slave_SAE_IDs=["third-b"]).get_json()["keys"]
     batch = last_batch(wide)

@@ -26,6 +26,14 @@ def test_the_higher_priority_is_filled_first(network):
     assert stored(network) == {"other": 20, "sae-b": 5}
 
 
+def test_the_higher_priority_is_filled_before_the_peer_stops_answering(network):
+    connected(network, "sae-a", "other", Priority=3)
+    network.a.scheduler.step()
+    network.a.peers["kme-b"].faults = ["", ""] + ["refuse"] * 20  # confirms the block and takes one batch
+    network.a.scheduler.step()
+    assert stored(network) == {"other": 20, "sae-b": 0}
+
+
 def test_what_is_owed_by_min_bps_comes_before_a_higher_priority(network):
     connected(network, "sae-a", "other", Priority=3, Min_bps=0)
     connected(network, "sae-a", "third-b", Min_bps=256)

@@ -66,7 +66,7 @@ def test_without_a_lab_one_line_says_what_to_do(tmp_path, arguments, words):
         ["bogus"],
         ["register", "--master", "sae-a"],
         ["register", "sae", "x"],
-        ["register", "--master", "sae-a", "--slave", "sae-b", "--max-sae-ids", "1"],
+        ["register", "--master", "sae-a", "--slave", "sae-b", "--max-sae-ids", "33"],
         ["register", "--master", "sae-a", "--slave", "sae-b", "--qos", "Color=1"],
         ["register", "--master", "sae-a", "--slave", "sae-b", "--qos", "TTL=-1"],
         ["register", "--master", "sae-a", "--slave", "sae-b", "--qos", "TTL"],

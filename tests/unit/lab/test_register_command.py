@@ -56,9 +56,15 @@ def test_the_kme_is_told_every_option_as_it_was_given(registered):
 
 
 def test_every_quality_of_service_the_kme_knows_can_be_asked_for(registered):
-    wanted = {name: number for number, name in enumerate(QOS_MEMBERS)}
+    wanted = {name: 10 - number for number, name in enumerate(QOS_MEMBERS)}
     options = [f"--qos={name}={value}" for name, value in wanted.items()]
     assert registered(*options).qos == wanted
+
+
+def test_additional_slaves_and_an_sae_connected_with_itself_can_be_registered(registered):
+    connection = registered("--slave", "sae-a", "--max-sae-ids", "3")
+    assert (connection.source_kme_id, connection.target_kme_id) == ("kme-a", "kme-a")
+    assert (connection.slave_sae_id, connection.max_sae_id_count) == ("sae-a", 3)
 
 
 def test_a_limit_of_no_keys_in_a_request_is_refused_and_not_taken_for_the_default(registered):
