@@ -40,7 +40,7 @@ from mutual_tls.client import Peer
 
 
 class Entity:
-    """Opens nothing by itself: stores are first used by `prepare`, or by the first request.
+    """Opens its key-encryption keys, and nothing else: stores are first used by `prepare`, or by the first request.
 
     `kek` is the first key-encryption key (32 bytes), `keks` where later ones are, for a KME that changes it; `db` the
     folder with `migrations/` and `lua/`; `peers` the other KMEs by id, each for every link of the settings;

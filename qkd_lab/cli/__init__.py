@@ -7,10 +7,12 @@ import sys
 
 import click
 
+from qkd_lab.cli.audit import audit
 from qkd_lab.cli.bb84 import bb84
 from qkd_lab.cli.connection import connection
 from qkd_lab.cli.demo import demo
 from qkd_lab.cli.doctor import doctor
+from qkd_lab.cli.kek import kek
 from qkd_lab.cli.link import link
 from qkd_lab.cli.network import down, status, up
 from qkd_lab.cli.pki import pki
@@ -31,7 +33,7 @@ def cli() -> None:
     """
 
 
-for command in (up, down, status, demo, register, sae, connection, link, pki, doctor, bb84, rate):
+for command in (up, down, status, demo, register, sae, connection, link, pki, audit, kek, doctor, bb84, rate):
     cli.add_command(command)
 
 

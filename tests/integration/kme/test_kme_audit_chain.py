@@ -57,7 +57,7 @@ def test_an_untouched_trail_verifies_in_pages_of_any_size(site):
     "change",
     [
         "event = 'keys_expired'",
-        "detail = detail || '{\"sae_id\": \"sae-x\"}'",
+        'detail = detail || \'{"sae_id": "sae-x"}\'',
         "detail = detail - 'bits'",
         "happened_at = happened_at + interval '1 microsecond'",
         "stream_id = '1-1'",
@@ -100,7 +100,8 @@ def test_an_inserted_row_is_named(site, place):
     chain = None if place == "unchained" else bytes(32)
     sql(
         site,
-        "INSERT INTO audit (audit_id, happened_at, event, detail, chain) VALUES (%s, now(), 'sae_registered', '{}', %s)",
+        "INSERT INTO audit (audit_id, happened_at, event, detail, chain)"
+        " VALUES (%s, now(), 'sae_registered', '{}', %s)",
         at,
         chain,
     )
@@ -162,7 +163,8 @@ def test_processes_that_drain_and_append_at_once_keep_one_chain(site, make_site)
     before = site.entity.audit.end().number
     with ThreadPoolExecutor(4) as pool:
         jobs = [pool.submit(one.entity.audit.drain, 2) for one in (site, other) * 12]
-        jobs += [pool.submit(one.entity.registration.add_sae, f"at-once-{i}") for i in range(6) for one in (site, other)]
+        for i in range(6):
+            jobs += [pool.submit(one.entity.registration.add_sae, f"at-once-{i}") for one in (site, other)]
         for job in jobs:
             job.result()
     drain(site)
