@@ -40,7 +40,7 @@ def spellings(piece: bytes) -> set[bytes]:
 
 
 class Search:
-    """`canaries`: bit strings that must be nowhere. They are searched for in pieces, so that a part of one shows too."""
+    """`canaries`: bit strings that must be nowhere. They are searched for in pieces, so that a part of one shows."""
 
     def __init__(self, canaries: list[bytes]) -> None:
         pieces = [one[i : i + PIECE_BYTES] for one in canaries for i in range(0, len(one), PIECE_BYTES)]
