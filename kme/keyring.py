@@ -80,6 +80,11 @@ class KeyRing:
         if fingerprint == self.fingerprint and fingerprint in self._wraps:
             return
         if not self.has(fingerprint):
+            if self.folder is not None and fingerprint in self.folder.dropped():
+                raise Unavailable(
+                    f"the key store was encrypted under key-encryption key {fingerprint.hex()}, which a rotation has"
+                    " destroyed: it was restored from a time before that, and nobody can read it any more"
+                )
             raise Unavailable(
                 f"the key store was encrypted under key-encryption key {fingerprint.hex()}, this KME was given"
                 f" {', '.join(one.hex() for one in self._wraps)}: give it the one it had"
