@@ -24,10 +24,12 @@ from kme.directory_source import DirectorySource, NothingToOrder, SparingConfirm
 from kme.entropy import ByteCounts
 from kme.held_keys import HeldKeys
 from kme.intake import Intake
+from kme.kek_folder import KekFolder
+from kme.kek_rotation import KekRotation
 from kme.key_files import KeyFiles
 from kme.key_records import KeyRecords
+from kme.keyring import KeyRing
 from kme.keystore import KeyStore
-from kme.keywrap import KeyWrap
 from kme.leadership import FencedDatabase, Leadership
 from kme.lifecycle import Lifecycle
 from kme.link_keeper import LinkKeeper
@@ -44,11 +46,12 @@ from mutual_tls.client import Peer
 
 
 class Entity:
-    """Opens nothing by itself: stores are first used by `prepare`, or by the first request.
+    """Opens its key-encryption keys, and nothing else: stores are first used by `prepare`, or by the first request.
 
-    `kek` is the key-encryption key (32 bytes); `db` the folder with `migrations/` and `lua/`; `peers` the other KMEs by
-    id, each for every link of the settings; `database_size` at least the number of threads that serve requests;
-    `clock`, in seconds, stands for the key store's own time in tests.
+    `kek` is the first key-encryption key (32 bytes), `keks` where later ones are, for a KME that changes it; `db` the
+    folder with `migrations/` and `lua/`; `peers` the other KMEs by id, each for every link of the settings;
+    `database_size` at least the number of threads that serve requests; `clock`, in seconds, stands for the key store's
+    own time in tests.
     """
 
     def __init__(
@@ -57,31 +60,33 @@ class Entity:
         *,
         postgres_dsn: str,
         redis_url: str,
-        kek: bytes,
+        kek: bytes | None,
         db: Path,
         peers: Mapping[str, Peer],
         database_size: int = 8,
         clock: Callable[[], float] | None = None,
+        keks: KekFolder | None = None,
     ) -> None:
         self.settings = settings
         self.peers = peers
         self._dsn = postgres_dsn
         self._db = db
-        self.database = Database(postgres_dsn, database_size)
+        self.keyring = KeyRing(kek, keks)
+        self.database = Database(postgres_dsn, database_size, audit_key=self.keyring.audit_key)
         self.certificates = Certificates(self.database)
         self.keystore = KeyStore(redis_url, db / "lua", clock)
-        self.keywrap = KeyWrap(kek)
+        self.kek_rotation = KekRotation(self.keystore, self.keyring)
         self.records = Records(self.database)
         self.reports = RoundReports(self.database)
-        self.audit = AuditTrail(self.database, self.keystore)
+        self.audit = AuditTrail(self.database, self.keystore, self.keyring.audit_key)
         self.catalogue = Catalogue(self.records, self.keystore)
-        self.cutter = Cutter(self.keystore, self.keywrap, settings.kept_after_pool_s)
+        self.cutter = Cutter(self.keystore, self.keyring, settings.kept_after_pool_s)
         self.owner = Owner(settings, self.database, self.keystore, self.cutter, self.catalogue)
         self.block_records, self.request_records = self.owner.records, self.owner.requests
         self.confirmation, self.closure = self.owner.confirmation, self.owner.closure
         self.batch_owner = self.owner.batches
-        self.byte_counts = ByteCounts(self.keystore, self.keywrap)
-        self.intake = Intake(settings, self.block_records, self.keystore, self.keywrap, self.byte_counts)
+        self.byte_counts = ByteCounts(self.keystore, self.keyring)
+        self.intake = Intake(settings, self.block_records, self.keyring, self.byte_counts)
         self.key_files = KeyFiles(self.database)
         self.batch_peer = BatchPeer(settings, self.block_records, self.cutter, self.catalogue)
         self.admission = Admission(settings, self.catalogue, self.keystore)
@@ -100,7 +105,7 @@ class Entity:
         self.directory = Directory(settings.kme_id, self.records, peers)
         self.lifecycle = Lifecycle(settings, KeyRecords(self.database), self.keystore, self.audit)
         self.on_demand = OnDemand(settings, self.owner, self.keystore, self.directory, peers)
-        self.delivery = Delivery(settings, self.catalogue, self.keystore, self.keywrap, self.on_demand)
+        self.delivery = Delivery(settings, self.catalogue, self.keystore, self.keyring, self.on_demand)
         self.held_keys = HeldKeys(self.catalogue, self.keystore, self.delivery)
 
     def prepare(self, saes: Iterable[str] = (), connections: Iterable[Connection] = ()) -> None:
@@ -108,13 +113,13 @@ class Entity:
         several processes at once. Raises Unavailable where a store does not answer, BadRequest where the topology asks
         for what can't be served, Conflict where it contradicts what is registered."""
         migrate(self._dsn, self._db / "migrations")
-        self.keystore.claim(self.keywrap.fingerprint)
+        self.keystore.claim(self.keyring)
         self.registration.seed(saes, connections)
 
     def check(self) -> None:
         """Raises Unavailable, in words, unless both stores answer and are this KME's."""
         self.records.check()
-        self.keystore.claim(self.keywrap.fingerprint)
+        self.keystore.claim(self.keyring)
 
     def account(self) -> Account:
         return account_of(self.block_records, self.keystore)
@@ -135,7 +140,7 @@ class Entity:
         saes, connections = tuple(saes), tuple(connections)
         leadership = Leadership(self._dsn)
         database = FencedDatabase(self.database, leadership)
-        reports, audit = RoundReports(database), AuditTrail(database, self.keystore)
+        reports, audit = RoundReports(database), AuditTrail(database, self.keystore, self.keyring.audit_key)
 
         def keeper(link: Link) -> LinkKeeper:
             settings = self.settings
@@ -159,7 +164,7 @@ class Entity:
             )
 
         sources = [
-            DirectorySource(self.settings, link, self.key_files, self.intake, self.keywrap, clock)
+            DirectorySource(self.settings, link, self.key_files, self.intake, self.keyring, clock)
             for link in self.settings.links
             if link.folder
         ]
@@ -169,6 +174,7 @@ class Entity:
             Chore("refused calls", self.admission.report),
             Chore("expiry", self.lifecycle.sweep),
             Chore("old records", self.lifecycle.forget_old),
+            Chore("key-encryption key", self.kek_rotation.step),
         ]
         return Scheduler(
             [keeper(link) for link in self.settings.links],

@@ -6,10 +6,11 @@ Layout, with 16-byte binary UUIDs inside values:
 `copies:{connection}` hash key id | recipient's SAE id → moment | wrapped key, a copy for each recipient of this site ·
 `entitlement` hash key id → connection, recipients and master, kept after delivery (see `entitlement`) ·
 `blocks` set of the block ids seen · `account` hash · `byte_counts` hash counts (wrapped), version ·
-`audit` stream · `kek` fingerprint · `ends:*` sorted sets of when
-the time of keys is over · `clock` hash · `catalogue` mark of the last change of SAEs and connections · `removed` set of
-connections that get no key · `revisions` hash connection → its revision that was followed · `calls:{sae}`,
-`quota:{sae}` what its limits count · `refusals` hash of refused calls by kind.
+`audit` stream · `audit_end` hash, the trail's end in Postgres · `kek` fingerprint of the current one ·
+`retired_keks` set and `rewrapped` count of a rotation · `ends:*` sorted sets of when the time of keys is over ·
+`clock` hash · `catalogue` mark of the last change of SAEs and connections · `removed` set of connections that get no
+key · `revisions` hash connection → its revision that was followed · `calls:{sae}`, `quota:{sae}` what its limits
+count · `refusals` hash of refused calls by kind.
 A moment is when the key was recorded, 13 digits of milliseconds by the site's fast clock (db/lua/clock.lua). There is
 no EXPIRE anywhere: what Redis removes by itself would be missing in the account.
 """
@@ -28,7 +29,9 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from kme.audit_chain import End
 from kme.errors import TooManyRequests, Unavailable
+from kme.keyring import KeyRing
 from kme.model import Block, Connection, SaeLimits
 
 ACCOUNT_ENTRIES = ("received", "copied", "remainder", "stored", "delivered", "burned", "destroyed", "expired")
@@ -36,6 +39,7 @@ _MOMENT_LENGTH = 13
 
 _SCRIPTS = (
     "admit_call",
+    "anchor_audit",
     "close_block",
     "consume_key",
     "count_refusals",
@@ -43,6 +47,9 @@ _SCRIPTS = (
     "fetch_keys",
     "follow_connection",
     "read_clock",
+    "rewrap_fields",
+    "rewrap_records",
+    "rotate_kek",
     "report_refusals",
     "store_block",
     "sweep",
@@ -127,21 +134,22 @@ class KeyStore:
             for name, text in sources.items()
         }
 
-    def claim(self, fingerprint: bytes) -> None:
-        """Makes an empty store this KME's. Raises Unavailable where it holds what another KEK has encrypted."""
-        with _answering():
-            self._redis.set("kek", fingerprint, nx=True)
-            self._redis.set("catalogue", uuid4().bytes, nx=True)
-            known = self._redis.get("kek")
-        if known != fingerprint:
-            raise Unavailable(
-                f"the key store was encrypted under key-encryption key {known.hex()}, this KME was given"
-                f" {fingerprint.hex()}: give it the one it had"
-            )
+    def claim(self, keyring: KeyRing) -> None:
+        """Makes an empty store this KME's, and the KEK it names the ring's current one. Raises Unavailable where it
+        holds what another KEK has encrypted."""
+        with self.answering() as store:
+            store.set("catalogue", uuid4().bytes, nx=True)
+            known = store.get("kek")
+            if known is None:
+                store.set("kek", keyring.newest(), nx=True)
+                known = store.get("kek")
+        keyring.use(known)
 
     def store_block(self, block: Block, wrapped: bytes, counts: bytes, counts_version: int) -> str:
-        """`done`, `again` where the id was ever here, or `raced`: see db/lua/store_block.lua. `wrapped` is version 0;
-        `counts` are the wrapped byte counts with this block's, made from those of `counts_version`."""
+        """`done`, `again` where the id was ever here, `rekeyed` or `raced`: see db/lua/store_block.lua.
+
+        `wrapped` is version 0; `counts` are the wrapped byte counts with this block's, made from those of
+        `counts_version`."""
         keys = [f"block:{block.block_id}", "blocks", "account", "audit", "byte_counts"]
         args = [block.block_id.bytes, wrapped, block.length_bits, block.link, block.owner_kme_id]
         return self.run("store_block", keys, [*args, counts, counts_version]).decode()
@@ -280,6 +288,16 @@ class KeyStore:
         with _answering():
             self._redis.xdel("audit", *stream_ids)
 
+    def audit_end(self) -> End | None:
+        """The end of the audit trail in Postgres, as `anchor_audit` has left it."""
+        with _answering():
+            number, chain = self._redis.hmget("audit_end", "number", "hash")
+        return None if number is None else End(int(number), chain)
+
+    def anchor_audit(self, compared: End | None, end: End) -> None:
+        """`compared`: what `audit_end` gave, and the caller has compared with the trail."""
+        self.run("anchor_audit", ["audit_end"], [compared.number if compared else "", *end])
+
     def close(self) -> None:
         self._redis.close()
 
@@ -305,12 +323,18 @@ class KeyStore:
             with _answering():
                 self._redis.srem("blocks", *(one.bytes for one in block_ids))
 
+    @contextmanager
+    def answering(self) -> Iterator[redis.Redis]:
+        """The store itself, for those who keep something of their own in it."""
+        with _answering():
+            yield self._redis
+
     def now(self) -> int | str:
         """A test's time in milliseconds, or empty: Redis' own."""
         return "" if self._clock is None else int(self._clock() * 1000)
 
     def run(self, script: str, keys: list[str], args: list[Any]) -> Any:
-        """One of `db/lua`, for those who keep something of their own in the store."""
+        """One of `db/lua`."""
         with _answering():
             return self._scripts[script](keys=keys, args=args)
 

@@ -10,6 +10,7 @@ from mutual_tls.contexts import CredentialError
 from qkd_lab.topology import TopologyError
 
 from .listeners import Server
+from .log_format import write_log
 from .settings import Settings, SettingsError
 
 WRONGLY_CONFIGURED = 2  # the exit status
@@ -28,7 +29,7 @@ def run(make: Callable[[Settings], Server]) -> None:
     """Serves what `make` builds from the settings, until the process is told to stop."""
     try:
         settings = Settings.from_environment()
-        logging.basicConfig(stream=sys.stderr, level=settings.log_level, format=log_format(settings))
+        write_log(settings.log_level, log_format(settings))
         logging.getLogger("urllib3").setLevel(logging.WARNING)  # at debug it quotes URLs and headers
         server = make(settings)
     except (SettingsError, CredentialError, TopologyError) as error:

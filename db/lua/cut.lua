@@ -7,7 +7,7 @@
 --       copies are kept from now, the recipients, then key id and wrapped key for each key
 -- Returns 'done', or 'again' (this very cut took place before), or why nothing was changed: 'differs' (another cut under
 -- this id), 'removed' (the connection is), 'filled' or 'void' (the same range was stored, or given to nobody, before), 'gone' (no such block here),
--- 'raced' (the block changed meanwhile: compute anew), 'overlap', 'known_key'.
+-- 'raced' (the block changed meanwhile: compute anew), 'rekeyed' (the KEK did: wrap anew), 'overlap', 'known_key'.
 local first, last, entry = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 local range = ARGV[5] .. ':' .. ARGV[6] .. ':'
 local before = redis.call('HGET', KEYS[2], ARGV[1])
@@ -27,6 +27,10 @@ if not version then
 end
 if version ~= ARGV[3] then
     return 'raced'
+end
+local kek = redis.call('GET', 'kek')
+if kek and string.sub(ARGV[4], 1, #kek) ~= kek then
+    return 'rekeyed'
 end
 for _, mark in ipairs(redis.call('HVALS', KEYS[2])) do
     local from, to = string.match(mark, '^(%d+):(%d+):')

@@ -2,9 +2,14 @@
 -- KEYS: block, blocks known, account, audit, byte counts
 -- ARGV: block id (16 bytes), wrapped bits, length_bits, link, owner, wrapped byte counts with this block's in them, the
 --       version they were computed from
--- Returns 'done', 'again' where it is not new, or 'raced' (another block was counted meanwhile: compute anew).
+-- Returns 'done', 'again' where it is not new, or why nothing was changed: 'rekeyed' (what is wrapped is not under the
+-- current KEK), 'raced' (another block was counted meanwhile: compute anew).
 if redis.call('SISMEMBER', KEYS[2], ARGV[1]) == 1 then
     return 'again'
+end
+local kek = redis.call('GET', 'kek')
+if kek and (string.sub(ARGV[2], 1, #kek) ~= kek or string.sub(ARGV[6], 1, #kek) ~= kek) then
+    return 'rekeyed'
 end
 local version = redis.call('HGET', KEYS[5], 'version') or '0'
 if version ~= ARGV[7] then

@@ -7,12 +7,14 @@ import sys
 
 import click
 
+from qkd_lab.cli.audit import audit
 from qkd_lab.cli.bb84 import bb84
 from qkd_lab.cli.config import config
 from qkd_lab.cli.connection import connection
 from qkd_lab.cli.demo import demo
 from qkd_lab.cli.doctor import doctor
 from qkd_lab.cli.fault import fault
+from qkd_lab.cli.kek import kek
 from qkd_lab.cli.link import link
 from qkd_lab.cli.network import down, status, up
 from qkd_lab.cli.pki import pki
@@ -36,7 +38,8 @@ def cli() -> None:
 
 
 for command in (
-    up, down, status, demo, register, sae, connection, link, fault, pki, config, doctor, bb84, rate, verify_block,
+    up, down, status, demo, register, sae, connection, link, fault, pki, audit, kek, config, doctor, bb84, rate,
+    verify_block,
 ):
     cli.add_command(command)
 

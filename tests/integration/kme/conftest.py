@@ -17,6 +17,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from kme.entity import Entity
+from kme.kek_folder import KekFolder
 from kme.model import Connection, KeyFolder, KmeSettings, Link
 from kme.scheduler import Scheduler
 from kme.web.certificates import info_routes
@@ -202,7 +203,7 @@ def empty_stores(databases: dict[str, str], redis_urls: dict[str, str]) -> Calla
 
 @pytest.fixture
 def make_site(
-    databases: dict[str, str], redis_urls: dict[str, str], empty_stores: Callable[[], None]
+    databases: dict[str, str], redis_urls: dict[str, str], empty_stores: Callable[[], None], tmp_path: Path
 ) -> Iterator[Callable[..., Site]]:
     entities, sites, urls = [], [], redis_urls
     keks = {kme_id: secrets.token_bytes(32) for kme_id in urls}
@@ -223,6 +224,7 @@ def make_site(
             peers=options.pop("peers", {}),
             database_size=2,
             clock=options.pop("clock", None),
+            keks=options.pop("keks", None) or kek_folder(tmp_path / kme_id),
         )
         entities.append(entity)
         sites.append(Site(entity, entity.peers))
@@ -285,6 +287,11 @@ def restarted(network: Network, make_site: Callable[..., Site]) -> Callable[[str
         network.qkde.sites = [network.a, network.b]
 
     return restart
+
+
+def kek_folder(path: Path) -> KekFolder:
+    path.mkdir(exist_ok=True)
+    return KekFolder(path)
 
 
 def start_scheduler(site: Site, qkde: FakeQkde) -> None:
