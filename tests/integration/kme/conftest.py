@@ -224,7 +224,7 @@ def make_site(
             peers=options.pop("peers", {}),
             database_size=2,
             clock=options.pop("clock", None),
-            keks=options.pop("keks", None) or kek_folder(tmp_path / kme_id),
+            keks=options.pop("keks", None) or kek_folder(tmp_path / f"keks of {kme_id}"),
         )
         entities.append(entity)
         sites.append(Site(entity, entity.peers))
