@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from psycopg2.extras import Json, execute_values
 
 TRAIL_CUT = "audit_trail_cut"
+EPOCH_BEGAN = "epoch_began"
 _LOCK = 0x716B6461  # any constant will do; each KME has a database of its own
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BEFORE_THE_FIRST = bytes(32)
@@ -94,10 +95,12 @@ def link(
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong with the trail, in words; `audit_id`: at which row."""
+    """What is wrong with the trail, in words; `audit_id`: at which row. `is_explained`: the database was restored, which
+    the witness has noticed."""
 
     audit_id: int
     what: str
+    is_explained: bool = False
 
 
 def examine(key: bytes, before: End, rows: Sequence[Mapping[str, Any]]) -> list[Finding]:
@@ -123,5 +126,8 @@ def examine(key: bytes, before: End, rows: Sequence[Mapping[str, Any]]) -> list[
             found.append(
                 Finding(at, f"reports that the trail was cut or replaced before it: {json.dumps(row['detail'])}")
             )
+        if row["event"] == EPOCH_BEGAN and (lost := row["detail"].get("trail_lost")):
+            what = f"the database was restored before it: the trail had gone on to row {lost['number']}, which is gone"
+            found.append(Finding(at, what, is_explained=True))
         number, previous = at, stored_link(row)
     return found

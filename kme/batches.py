@@ -124,6 +124,7 @@ class BatchOwner:
         Fewer where the blocks have no more bits. Raises PeerError where the peer gives no answer, Unavailable where a
         store does not or the peer refuses; what was recorded by then is redriven or burned.
         """
+        self._cutter.require_confirmed(link.peer_kme_id)
         filled_count = 0
         # Its time runs from before the first send: it must not outlast the other end's, whenever that begins.
         times = {"recorded_ms": self._cutter.fast_clock_ms(), "ttl_s": self._settings.pool_ttl_of(connection)}

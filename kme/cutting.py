@@ -7,11 +7,12 @@ import json
 from dataclasses import replace
 from uuid import UUID
 
-from kme.errors import Unavailable
+from kme.errors import Unavailable, Unconfirmed
 from kme.keyring import KeyRing
 from kme.keystore import Cut, KeyStore, entitlement
 from kme.keywrap import block_context, key_context
 from kme.model import CONFIRMATION_BITS, Batch
+from kme.witness_store import WitnessStore
 
 _ATTEMPTS = 50  # each lost race means that another cut of the same block succeeded
 
@@ -21,6 +22,10 @@ class Cutter:
         self._keystore = keystore
         self._keyring = keyring
         self._kept_after_pool_s = kept_after_pool_s
+
+    def require_confirmed(self, peer_kme_id: str) -> None:
+        """Raises Unconfirmed: a range that can't be used now is better left uncut."""
+        WitnessStore(self._keystore).require([peer_kme_id])
 
     def fast_clock_ms(self) -> int:
         return self._keystore.clocks_ms()[0]
@@ -81,6 +86,8 @@ class Cutter:
             rewrapped = wrap(bytes(bits), block_context(cut.block_id, stored.version + 1))
             copies_ttl_s = cut.pool_ttl_s + self._kept_after_pool_s
             outcome = self._keystore.cut(replace(cut, keys=keys), stored.version, rewrapped, copies_ttl_s)
+            if outcome == "closed":
+                raise Unconfirmed("the KME at its other end")
             if outcome == "rekeyed":
                 self._keystore.claim(self._keyring)
             elif outcome != "raced":

@@ -13,7 +13,7 @@ import psycopg2.extras
 from psycopg2.pool import ThreadedConnectionPool
 
 from kme.audit_chain import Entry, append
-from kme.errors import Unavailable
+from kme.errors import NotPrepared, Unavailable
 
 psycopg2.extras.register_uuid()
 
@@ -59,7 +59,7 @@ class Database:
         except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
             raise Unavailable(f"Postgres does not answer: {_first_line(error)}") from None
         except psycopg2.errors.UndefinedTable:
-            raise Unavailable("Postgres: the tables are not there yet, the scheduler makes them at its start") from None
+            raise NotPrepared("Postgres: the tables are not there yet, the scheduler makes them at its start") from None
         finally:
             self._free.release()
 

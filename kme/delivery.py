@@ -26,6 +26,7 @@ from kme.model import (
 )
 from kme.on_demand import OnDemand
 from kme.recipients import check_additional
+from kme.witness_store import WitnessStore
 
 
 class Delivery:
@@ -42,6 +43,7 @@ class Delivery:
         self._keystore = keystore
         self._keyring = keyring
         self._on_demand = on_demand
+        self._witness = WitnessStore(keystore)
 
     def status(self, caller: str, slave_sae_id: str) -> PoolStatus:
         _, connection = self._as_master(caller, slave_sae_id)
@@ -126,6 +128,7 @@ class Delivery:
         missing_count: int,
     ) -> list[tuple[UUID, bytes]]:
         """The pool has too few: cuts more where the pool is not the scheduler's to fill, or has too old ones."""
+        self._witness.require([link.peer_kme_id for link in self._settings.links_for(connection)])
         stored_count = self._keystore.stored_key_count(connection.connection_id, size_bits)
         is_own_size = size_bits == connection.key_size_bits
         # Without a bound, a caller whom no key is young enough for would have all the bits of the link cut.

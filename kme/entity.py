@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from kme.database import Database
 from kme.delivery import Delivery
 from kme.directory import Directory
 from kme.directory_source import DirectorySource, NothingToOrder, SparingConfirmation
+from kme.durability import weaknesses
 from kme.entropy import ByteCounts
 from kme.held_keys import HeldKeys
 from kme.intake import Intake
@@ -37,12 +40,18 @@ from kme.migrations import migrate
 from kme.model import Connection, KmeSettings, Link
 from kme.on_demand import OnDemand
 from kme.owner import Owner
+from kme.quarantine import Quarantine
 from kme.records import Records
 from kme.registration import Registration
 from kme.rounds import RoundReports, Rounds, in_thread
 from kme.scheduler import Chore, Scheduler
 from kme.voiding import VoidingPeer
+from kme.witness import Witness, WitnessPeer
+from kme.witness_records import WitnessRecords
+from kme.witness_store import WitnessStore
 from mutual_tls.client import Peer
+
+log = logging.getLogger(__name__)
 
 
 class Entity:
@@ -78,6 +87,8 @@ class Entity:
         self.kek_rotation = KekRotation(self.keystore, self.keyring)
         self.records = Records(self.database)
         self.reports = RoundReports(self.database)
+        self.witness_store = WitnessStore(self.keystore)
+        self.witness_peer = WitnessPeer(settings, self.witness_store)
         self.audit = AuditTrail(self.database, self.keystore, self.keyring.audit_key)
         self.catalogue = Catalogue(self.records, self.keystore)
         self.cutter = Cutter(self.keystore, self.keyring, settings.kept_after_pool_s)
@@ -113,13 +124,27 @@ class Entity:
         several processes at once. Raises Unavailable where a store does not answer, BadRequest where the topology asks
         for what can't be served, Conflict where it contradicts what is registered."""
         migrate(self._dsn, self._db / "migrations")
-        self.keystore.claim(self.keyring)
+        self.claim_store()
         self.registration.seed(saes, connections)
+        if self.settings.appendfsync != "always":
+            chosen = self.settings.appendfsync
+            log.warning("QKD_APPENDFSYNC is %s: a power failure may lose the last seconds' deliveries", chosen)
+        for said in self.durability().values():
+            log.warning("less durable than set: %s", said)
 
     def check(self) -> None:
         """Raises Unavailable, in words, unless both stores answer and are this KME's."""
         self.records.check()
+        self.claim_store()
+
+    def claim_store(self) -> None:
+        """Raises Unavailable, in words, where Redis does not answer or holds another KME's keys."""
         self.keystore.claim(self.keyring)
+
+    def durability(self) -> dict[str, str]:
+        """Empty, or under `durability` what is weaker than set."""
+        found = weaknesses(self.database, self.keystore, self.settings.appendfsync)
+        return {"durability": "; ".join(found)} if found else {}
 
     def account(self) -> Account:
         return account_of(self.block_records, self.keystore)
@@ -168,8 +193,13 @@ class Entity:
             for link in self.settings.links
             if link.folder
         ]
-        chores = [Chore(f"the folder of link {source.link.name}", source.step) for source in sources]
-        chores += [
+        witness_records = WitnessRecords(database, self.settings.kme_id)
+        witness = Witness(self.settings, witness_records, self.witness_store, self.catalogue, self.claim_store, clock)
+        peers = dict.fromkeys(link.peer_kme_id for link in self.settings.links)
+        chores = [
+            *(Chore(f"witness at {one}", partial(witness.exchange, one, self.peers[one])) for one in peers),
+            Chore("quarantine", Quarantine(witness_records, self.keystore).step),
+            *(Chore(f"the folder of link {one.link.name}", one.step) for one in sources),
             Chore("administration", self.administration.step),
             Chore("refused calls", self.admission.report),
             Chore("expiry", self.lifecycle.sweep),
@@ -182,6 +212,7 @@ class Entity:
             lambda: self.prepare(saes, connections),
             self.check,
             interval_s,
+            first=Chore("witness", witness.compare),
             chores=chores,
             leadership=leadership,
         )

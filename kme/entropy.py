@@ -26,16 +26,19 @@ class ByteCounts:
         self._keystore = keystore
         self._keyring = keyring
 
-    def store(self, block: Block, bits: bytes) -> None:
+    def store(self, block: Block, bits: bytes, peer_kme_id: str) -> None:
         """Stores a block, unless it was here before, and counts its bytes in the same step. A last byte that is not
-        full is left out: its filling is not random."""
+        full is left out: its filling is not random.
+
+        Raises Unconfirmed until `peer_kme_id` has confirmed the witness.
+        """
         new = Counter(bits[: block.length_bits // 8])
         for _ in range(_ATTEMPTS):
             counts, version = self._counts()
             more = _FORMAT.pack(*(count + new[byte] for byte, count in enumerate(counts)))
             wrap = self._keyring.current.wrap  # one KEK for both, which the store compares with its own
-            wrapped = wrap(bits, block_context(block.block_id, 0))
-            outcome = self._keystore.store_block(block, wrapped, wrap(more, counts_context(version + 1)), version)
+            wrapped = wrap(bits, block_context(block.block_id, 0)), wrap(more, counts_context(version + 1))
+            outcome = self._keystore.store_block(block, *wrapped, version, peer_kme_id)
             if outcome in ("done", "again"):
                 return
             if outcome == "rekeyed":

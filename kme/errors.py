@@ -46,6 +46,20 @@ class Unavailable(KmeError):
     """A store or another process does not answer, or there is too little key: worth trying again."""
 
 
+class NotPrepared(Unavailable):
+    """The database has no tables (any more)."""
+
+
+class Unconfirmed(Unavailable):
+    """What is shared with a peer waits until it has confirmed that nothing here is an old copy (`kme.witness`)."""
+
+    def __init__(self, kme_id: str) -> None:
+        super().__init__(
+            f"what is shared with {kme_id} is not used until {kme_id} has confirmed that the stores here are not old"
+            " copies: try again"
+        )
+
+
 class TooFewKeys(Unavailable):
     """Nothing was delivered, since not all could be."""
 

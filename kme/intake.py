@@ -50,7 +50,8 @@ class Intake:
             return  # closed before it came: acknowledged, so that it is not offered again, and dropped
         refuse_another(known, offered)
         if known.state == "arriving":
-            self._byte_counts.store(offered, bits)
+            peer_kme_id = self._settings.link_named(link).peer_kme_id
+            self._byte_counts.store(offered, bits, peer_kme_id)
             self._records.set_received(block_id)
 
     def _check(self, link: str, owner_kme_id: str, length_bits: int, bits: bytes, origin: Origin) -> None:

@@ -82,7 +82,7 @@ class KekRotation:
             return 0
         self._keystore.claim(self._keyring)
         for one in retired:
-            if self._clean_at is None and not self._keyring.has(one) and not self._was_destroyed(one):
+            if self._clean_at is None and not self._keyring.has(one) and not self._keyring.was_destroyed(one):
                 raise Unavailable(f"key-encryption key {one.hex()} is gone while values are wrapped under it")
         if self._clean_at is not None:
             if self._clock() - self._clean_at >= self._unwrapped_within_s:
@@ -115,6 +115,3 @@ class KekRotation:
             # Files first: a crash in between repeats this, and no KEK is said to be destroyed that is not.
             self._keystore.run("rotate_kek", _KEYS, [self._keyring.fingerprint, "", *retired])
         log.info("key-encryption key %s is destroyed: nothing is wrapped under it", ", ".join(map(bytes.hex, retired)))
-
-    def _was_destroyed(self, fingerprint: bytes) -> bool:
-        return self._keyring.folder is not None and fingerprint in self._keyring.folder.dropped()

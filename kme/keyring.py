@@ -70,8 +70,12 @@ class KeyRing:
             self.reload()
         return fingerprint in self._wraps
 
+    def was_destroyed(self, fingerprint: bytes) -> bool:
+        """By a rotation: whatever is under it, nobody can read any more."""
+        return self.folder is not None and fingerprint in self.folder.dropped()
+
     def newest(self) -> bytes:
-        """For a store that is empty."""
+        """For a store that holds nothing under another."""
         self.reload()
         return list(self._wraps)[-1]
 
@@ -80,11 +84,6 @@ class KeyRing:
         if fingerprint == self.fingerprint and fingerprint in self._wraps:
             return
         if not self.has(fingerprint):
-            if self.folder is not None and fingerprint in self.folder.dropped():
-                raise Unavailable(
-                    f"the key store was encrypted under key-encryption key {fingerprint.hex()}, which a rotation has"
-                    " destroyed: it was restored from a time before that, and nobody can read it any more"
-                )
             raise Unavailable(
                 f"the key store was encrypted under key-encryption key {fingerprint.hex()}, this KME was given"
                 f" {', '.join(one.hex() for one in self._wraps)}: give it the one it had"

@@ -1,61 +1,41 @@
 """Block and key bits, wrapped, in the site's Redis. What must happen together is one Lua script (db/lua).
 
 Layout, with 16-byte binary UUIDs inside values:
-`block:{id}` hash bits, version, uncut_bits · `cuts:{id}` hash of a block's cuts: id → range and digest ·
+`block:{id}` hash bits, version, uncut_bits, bond · `cuts:{id}` hash of a block's cuts: id → range and digest ·
 `pool:{connection or request}:{size}` list of key id | moment | wrapped key, at the master's KME ·
 `copies:{connection}` hash key id | recipient's SAE id → moment | wrapped key, a copy for each recipient of this site ·
-`entitlement` hash key id → connection, recipients and master, kept after delivery (see `entitlement`) ·
+`entitlement` hash key id → connection, bond, recipients and master, kept after delivery (see `entitlement`) ·
 `blocks` set of the block ids seen · `account` hash · `byte_counts` hash counts (wrapped), version ·
 `audit` stream · `audit_end` hash, the trail's end in Postgres · `kek` fingerprint of the current one ·
 `retired_keks` set and `rewrapped` count of a rotation · `ends:*` sorted sets of when the time of keys is over ·
 `clock` hash · `catalogue` mark of the last change of SAEs and connections · `removed` set of connections that get no
 key · `revisions` hash connection → its revision that was followed · `calls:{sae}`, `quota:{sae}` what its limits
-count · `refusals` hash of refused calls by kind.
+count · `refusals` hash of refused calls by kind · `witness`, `peers`, `bonds`, `confirmed`, `stale`:
+db/lua/witness.lua.
 A moment is when the key was recorded, 13 digits of milliseconds by the site's fast clock (db/lua/clock.lua). There is
 no EXPIRE anywhere: what Redis removes by itself would be missing in the account.
 """
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
-
 from kme.audit_chain import End
-from kme.errors import TooManyRequests, Unavailable
+from kme.errors import TooManyRequests, Unavailable, Unconfirmed
 from kme.keyring import KeyRing
 from kme.model import Block, Connection, SaeLimits
+from kme.scripted_redis import ScriptedRedis
+
+log = logging.getLogger(__name__)
 
 ACCOUNT_ENTRIES = ("received", "copied", "remainder", "stored", "delivered", "burned", "destroyed", "expired")
 _MOMENT_LENGTH = 13
-
-_SCRIPTS = (
-    "admit_call",
-    "anchor_audit",
-    "close_block",
-    "consume_key",
-    "count_refusals",
-    "cut",
-    "fetch_keys",
-    "follow_connection",
-    "read_clock",
-    "rewrap_fields",
-    "rewrap_records",
-    "rotate_kek",
-    "report_refusals",
-    "store_block",
-    "sweep",
-    "take_keys",
-    "void",
-)
+_UUID_LENGTH = 36
 
 
 @dataclass(frozen=True)
@@ -106,62 +86,52 @@ class Entitlement:
 
 
 def entitlement(connection_id: UUID, master_sae_id: str, recipients: Sequence[str]) -> bytes:
-    """Who may fetch a key, as the scripts read it. SAE ids are printable, so neither separator occurs in one."""
+    """Who may fetch a key, as the scripts read it; cut.lua puts the block's bond behind the connection's id. SAE ids
+    are printable, so neither separator occurs in one."""
     return "\0".join([str(connection_id), *recipients, f"\n{master_sae_id}"]).encode()
 
 
-class KeyStore:
+class KeyStore(ScriptedRedis):
     """Every method raises Unavailable where Redis does not answer; what it was asked may have taken place then."""
-
-    def __init__(
-        self, url: str, scripts: Path, clock: Callable[[], float] | None = None, timeout_s: float = 5.0
-    ) -> None:
-        """`clock`: seconds, in place of Redis' own time, which all processes of a site share. For tests."""
-        self._clock = clock
-        # No retry inside the client: a repeated take would lose the keys of the first, silently.
-        self._redis = redis.Redis.from_url(
-            url,
-            decode_responses=False,
-            protocol=2,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            retry=Retry(NoBackoff(), 0),
-        )
-        sources = {name: (scripts / f"{name}.lua").read_text("utf-8") for name in _SCRIPTS}
-        clock = (scripts / "clock.lua").read_text("utf-8")
-        self._scripts = {
-            name: self._redis.register_script(clock + text if "site_clocks(" in text else text)
-            for name, text in sources.items()
-        }
 
     def claim(self, keyring: KeyRing) -> None:
         """Makes an empty store this KME's, and the KEK it names the ring's current one. Raises Unavailable where it
-        holds what another KEK has encrypted."""
+        holds what another KEK has encrypted; not where a rotation has destroyed that one (db/lua/replace_kek.lua).
+        """
         with self.answering() as store:
             store.set("catalogue", uuid4().bytes, nx=True)
             known = store.get("kek")
             if known is None:
                 store.set("kek", keyring.newest(), nx=True)
-                known = store.get("kek")
-        keyring.use(known)
+            elif keyring.was_destroyed(known):
+                self.run("replace_kek", ["kek", "retired_keks", "byte_counts", "audit"], [known, keyring.newest()])
+                log.error("the key store was restored from before a rotation: nobody can read what it holds")
+            else:
+                keyring.use(known)
+                return
+            keyring.use(store.get("kek"))
 
-    def store_block(self, block: Block, wrapped: bytes, counts: bytes, counts_version: int) -> str:
-        """`done`, `again` where the id was ever here, `rekeyed` or `raced`: see db/lua/store_block.lua.
+    def store_block(self, block: Block, wrapped: bytes, counts: bytes, counts_version: int, peer_kme_id: str) -> str:
+        """`done`, `again` where the id was ever here, `rekeyed` or `raced`: see db/lua/store_block.lua. `wrapped` is
+        version 0; `counts` are the wrapped byte counts with this block's, made from those of `counts_version`.
 
-        `wrapped` is version 0; `counts` are the wrapped byte counts with this block's, made from those of
-        `counts_version`."""
+        Raises Unconfirmed until `peer_kme_id` has confirmed the witness.
+        """
         keys = [f"block:{block.block_id}", "blocks", "account", "audit", "byte_counts"]
         args = [block.block_id.bytes, wrapped, block.length_bits, block.link, block.owner_kme_id]
-        return self.run("store_block", keys, [*args, counts, counts_version]).decode()
+        outcome = self.run("store_block", keys, [*args, counts, counts_version, peer_kme_id])
+        if outcome == b"closed":
+            raise Unconfirmed(peer_kme_id)
+        return outcome.decode()
 
     def byte_counts(self) -> tuple[bytes | None, int]:
         """The wrapped byte counts and their version."""
-        with _answering():
+        with self.answering():
             counts, version = self._redis.hmget("byte_counts", "counts", "version")
         return counts, int(version or 0)
 
     def block(self, block_id: UUID) -> StoredBlock | None:
-        with _answering():
+        with self.answering():
             wrapped, version = self._redis.hmget(f"block:{block_id}", "bits", "version")
         return None if wrapped is None else StoredBlock(int(version), wrapped)
 
@@ -191,14 +161,14 @@ class KeyStore:
 
     def uncut_bits(self, block_ids: Sequence[UUID]) -> list[int]:
         """Of each block, the bits that are here and not cut; 0 where it is not here."""
-        with _answering():
+        with self.answering():
             asked = self._redis.pipeline(transaction=False)
             for block_id in block_ids:
                 asked.hget(f"block:{block_id}", "uncut_bits")
             return [int(bits or 0) for bits in asked.execute()]
 
     def stored_key_count(self, connection_id: UUID, key_size_bits: int) -> int:
-        with _answering():
+        with self.answering():
             return int(self._redis.llen(f"pool:{connection_id}:{key_size_bits}"))
 
     def take_keys(
@@ -224,6 +194,8 @@ class KeyStore:
         found = self.run("take_keys", keys, args)
         if isinstance(found, int):
             return found
+        if found[0] == b"closed":
+            raise Unconfirmed(found[1].decode())
         if found[0] == b"quota":
             raise TooManyRequests(
                 f"the quota of SAE {master_sae_id} leaves no room for {count * key_size_bits} bits of key now: none was"
@@ -238,6 +210,10 @@ class KeyStore:
         """The caller's copies in the order asked, gone from here now: key id, connection id and wrapped key of each."""
         args: list[Any] = [caller, master_sae_id, self.now(), *(key_id.bytes for key_id in key_ids)]
         outcome, *found = self.run("fetch_keys", ["entitlement", "account", "audit"], args)
+        if outcome == b"closed":
+            raise Unconfirmed(found[0].decode())
+        if outcome == b"unchecked":
+            raise Unavailable("the key store was not compared with the database yet since it started: try again")
         if outcome != b"ok":
             return NotFetched(outcome == b"not_found", int(found[0]))
         connections = (UUID(one.decode()) for one in found[::2])
@@ -245,12 +221,12 @@ class KeyStore:
 
     def entitlement_of(self, key_id: UUID) -> Entitlement | None:
         """None where the key never was here."""
-        with _answering():
+        with self.answering():
             found = self._redis.hget("entitlement", key_id.bytes)
         if found is None:
             return None
-        connection_id, *recipients, master = found.decode().split("\0")
-        return Entitlement(UUID(connection_id), master.removeprefix("\n"), tuple(recipients))
+        connection_and_bond, *recipients, master = found.decode().split("\0")
+        return Entitlement(UUID(connection_and_bond[:_UUID_LENGTH]), master.removeprefix("\n"), tuple(recipients))
 
     def follow_connection(self, connection: Connection) -> int:
         """Destroys the keys of a removed connection, and lets none in; readmits another. How many keys that were."""
@@ -261,36 +237,36 @@ class KeyStore:
 
     def forget_sae(self, sae_id: str) -> None:
         """What its limits have counted."""
-        with _answering():
+        with self.answering():
             self._redis.delete(f"calls:{sae_id}", f"quota:{sae_id}")
 
     def catalogue_mark(self) -> bytes | None:
         """Another one after every change of SAEs or connections (`kme.catalogue`)."""
-        with _answering():
+        with self.answering():
             return self._redis.get("catalogue")
 
     def leave_catalogue_mark(self) -> None:
         # Random, so that a store restored from a backup can't hold the one that a process remembers by chance.
-        with _answering():
+        with self.answering():
             self._redis.set("catalogue", uuid4().bytes)
 
     def account(self) -> dict[str, int]:
-        with _answering():
+        with self.answering():
             values = self._redis.hmget("account", ACCOUNT_ENTRIES)
         return {name: int(value or 0) for name, value in zip(ACCOUNT_ENTRIES, values, strict=True)}
 
     def audit_entries(self, count: int) -> list[tuple[bytes, dict[bytes, bytes]]]:
         """The oldest entries of the audit stream: stream id and fields."""
-        with _answering():
+        with self.answering():
             return self._redis.xrange("audit", count=count)
 
     def forget_audit_entries(self, stream_ids: Sequence[bytes]) -> None:
-        with _answering():
+        with self.answering():
             self._redis.xdel("audit", *stream_ids)
 
     def audit_end(self) -> End | None:
         """The end of the audit trail in Postgres, as `anchor_audit` has left it."""
-        with _answering():
+        with self.answering():
             number, chain = self._redis.hmget("audit_end", "number", "hash")
         return None if number is None else End(int(number), chain)
 
@@ -298,45 +274,22 @@ class KeyStore:
         """`compared`: what `audit_end` gave, and the caller has compared with the trail."""
         self.run("anchor_audit", ["audit_end"], [compared.number if compared else "", *end])
 
-    def close(self) -> None:
-        self._redis.close()
-
-    def clocks_ms(self) -> tuple[int, int]:
-        """The site's clock that never runs slow, and the one that never runs fast (docs/protocols.md, "Durations")."""
-        fast, slow = self.run("read_clock", [], [self.now()])
-        return int(fast), int(slow)
-
     def time_left_ms(self, key_id: UUID) -> int | None:
         """Until nobody can fetch the key here any more; None where its entitlement is not known."""
         _, slow = self.clocks_ms()
-        with _answering():
+        with self.answering():
             ends = self._redis.zscore("ends:entitlement", key_id.bytes)
         return None if ends is None else int(ends) - slow
 
     def key_count(self) -> int:
         """Copies of keys, in pools and for recipients."""
-        with _answering():
+        with self.answering():
             return int(self._redis.zcard("ends:pool")) + int(self._redis.zcard("ends:copies"))
 
     def forget_blocks(self, block_ids: Sequence[UUID]) -> None:
         if block_ids:
-            with _answering():
+            with self.answering():
                 self._redis.srem("blocks", *(one.bytes for one in block_ids))
-
-    @contextmanager
-    def answering(self) -> Iterator[redis.Redis]:
-        """The store itself, for those who keep something of their own in it."""
-        with _answering():
-            yield self._redis
-
-    def now(self) -> int | str:
-        """A test's time in milliseconds, or empty: Redis' own."""
-        return "" if self._clock is None else int(self._clock() * 1000)
-
-    def run(self, script: str, keys: list[str], args: list[Any]) -> Any:
-        """One of `db/lua`."""
-        with _answering():
-            return self._scripts[script](keys=keys, args=args)
 
 
 def _stores_of(cut: Cut) -> tuple[str, str]:
@@ -346,14 +299,3 @@ def _stores_of(cut: Cut) -> tuple[str, str]:
 
 def _octets(connection_id: UUID | None) -> bytes:
     return connection_id.bytes if connection_id else b""
-
-
-@contextmanager
-def _answering() -> Iterator[None]:
-    try:
-        yield
-    except redis.ResponseError as error:
-        # A script's error could quote its arguments; its first word (OOM, MISCONF, READONLY, ...) says what is wrong.
-        raise Unavailable(f"Redis refuses to work: {(str(error).split() or ['?'])[0]}") from None
-    except redis.RedisError as error:
-        raise Unavailable(f"Redis does not answer: {type(error).__name__}") from None

@@ -17,9 +17,10 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg2
+import psycopg2.errors
 
 from kme.database import Database
-from kme.errors import Unavailable
+from kme.errors import NotPrepared, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,8 @@ class Leadership:
         self.term: int | None = None  # the number under which this one is in office
 
     def hold(self) -> bool:
-        """Whether this one is in office, after trying to be. Raises Unavailable where Postgres does not answer."""
+        """Whether this one is in office, after trying to be. Raises Unavailable where Postgres does not answer,
+        NotPrepared where it has no tables (any more)."""
         with self._holding:
             try:
                 self._connect()
@@ -50,7 +52,12 @@ class Leadership:
                     if self.term is None:
                         self._take_office(sql)
                     else:
-                        sql.execute("SELECT 1")
+                        sql.execute("SELECT 1 FROM leadership WHERE term = %s", (self.term,))
+                        if sql.fetchone() is None:  # restored from a backup: this number is nobody's now
+                            self._lose()
+            except psycopg2.errors.UndefinedTable:
+                self._lose()
+                raise NotPrepared("Postgres: the tables are gone") from None
             except psycopg2.Error as error:
                 self._lose()
                 raise Unavailable(f"Postgres does not answer: {type(error).__name__}") from None

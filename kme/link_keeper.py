@@ -105,6 +105,7 @@ class LinkKeeper:
             self.owner.voiding.void(batch, self._peer)
 
     def _fill(self) -> None:
+        self.owner.require_confirmed(self.link.peer_kme_id)
         connections = [one for one in self._own_connections() if not one.suspended]
         claims = [self._rates.claim(need, self._clock()) for need in self._needs(connections)]
         claims.sort(key=lambda claim: -claim.priority)

@@ -100,6 +100,7 @@ class KmeSettings:
     ttl_margin_s: int = 60  # more than the clocks of two sites drift apart in a key's life
     closed_kept_s: int = 30 * 86_400  # for how long a closed block is known, so that it can't come in once more
     refusal_window_s: float = 60.0  # refused calls of one kind in this time are one entry of the audit trail
+    appendfsync: str = "always"  # what the key store is meant to have: or everysec, docs/protocols.md, "Durability"
     request_patience_s: float = 30.0  # keys cut for one request that is not heard of for so long are voided
     doors: frozenset[str] = frozenset(DOORS)
     kme_names: Mapping[str, str] = field(default_factory=dict)  # more names of KMEs, for the quick door, and their ids

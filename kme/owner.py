@@ -23,6 +23,7 @@ class Owner:
     def __init__(
         self, settings: KmeSettings, database: Database, keystore: KeyStore, cutter: Cutter, catalogue: Catalogue
     ) -> None:
+        self.require_confirmed = cutter.require_confirmed
         self.records = BlockRecords(database)
         self.requests = RequestRecords(database)
         self.confirmation: Asking = Confirmation(settings, self.records, cutter)

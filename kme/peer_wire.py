@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -12,7 +13,7 @@ from kme.limits import check_sae_id
 from kme.model import MAX_BLOCK_BITS, MAX_KEY_SIZE_BITS, MAX_KEYS_PER_REQUEST, MAX_TTL_S, Batch, Connection
 from kme.strict_json import boolean, integer, object_in, string, strings
 
-_MAX_REVISION = 2**52  # a Lua number holds it exactly
+MAX_COUNT = 2**52  # a Lua number holds it exactly
 
 
 def batch_json(batch: Batch) -> dict[str, Any]:
@@ -62,9 +63,17 @@ def state_in(body: bytes) -> Connection:
         connection_in(body),
         suspended=boolean(members, "suspended"),
         removed=boolean(members, "removed"),
-        revision=integer(members, "revision", 0, _MAX_REVISION, default=0),
+        revision=integer(members, "revision", 0, MAX_COUNT, default=0),
         revised_by=string(members, "revised_by") if members.get("revised_by") else "",
     )
+
+
+def store_in(members: dict[str, Any]) -> str:
+    """The random id of a key store in one epoch."""
+    store = string(members, "store")
+    if not re.fullmatch("[0-9a-f]{32}", store):
+        raise BadRequest("store: expected 32 hexadecimal digits")
+    return store
 
 
 def uuid_in(text: str, name: str) -> UUID:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from kme.audit import AuditTrail
-from kme.errors import KmeError, Unavailable
+from kme.errors import KmeError, NotPrepared, Unavailable
 from kme.leadership import Leadership
 from kme.link_keeper import LinkKeeper
 
@@ -25,7 +25,8 @@ class Chore(NamedTuple):
 class Scheduler:
     """`prepare` brings the stores into shape; it is repeated until it succeeds, so the scheduler may start first.
 
-    `check_stores` raises Unavailable, in words, unless they answer now.
+    `check_stores` raises Unavailable, in words, unless they answer now. `first` comes before all else: as long as it
+    fails, nothing else is done, so that nothing is with stores that are another KME's.
     """
 
     def __init__(
@@ -36,14 +37,17 @@ class Scheduler:
         check_stores: Callable[[], None],
         interval_s: float = 0.25,
         *,
+        first: Chore | None = None,
         chores: Sequence[Chore] = (),
         leadership: Leadership | None = None,
     ) -> None:
-        """Without `leadership` it works unasked, as tests of a single one may."""
+        """Without `leadership` it works unasked, and without `first` at once, as tests of a single one may."""
         self._keepers = keepers
         self._audit = audit
         self._prepare = prepare
         self._check_stores = check_stores
+        self._first = first
+        self._first_is_done = first is None
         self._interval_s = interval_s
         self._chores = tuple(chores)
         self._leadership = leadership
@@ -70,8 +74,9 @@ class Scheduler:
 
     def step(self) -> None:
         """Everything once, in this thread; nothing where another scheduler is in office."""
-        if self._leadership and not self._leadership.hold():
+        if not self._hold():
             return
+        self._do_first()
         for chore in self._chores:
             chore.step()
         for keeper in self._keepers:
@@ -86,10 +91,12 @@ class Scheduler:
         tasks: list[tuple[str, Callable[[], object]]] = [("the audit trail", self._audit.drain)]
         tasks += self._chores
         tasks += [(f"link {keeper.link.name}", keeper.step) for keeper in self._keepers]
+        if self._first:
+            self._start(self._first.name, self._repeat, self._first.name, self._only_in_office(self._do_first), stop)
         for name, task in tasks:
-            self._start(name, self._repeat, name, self._only_in_office(task), stop)
+            self._start(name, self._repeat, name, self._only_in_office(self._only_after_first(task)), stop)
         if self._leadership:
-            self._start("leadership", self._repeat, "leadership", self._leadership.hold, stop)
+            self._start("leadership", self._repeat, "leadership", self._hold, stop)
         self._waiting_for = ""
         for thread in self._threads:
             thread.join()
@@ -100,11 +107,33 @@ class Scheduler:
         thread.start()
         self._threads.append(thread)
 
+    def _hold(self) -> bool:
+        if self._leadership is None:
+            return True
+        try:
+            return self._leadership.hold()
+        except NotPrepared:  # a database that was lost while this runs is made anew
+            self._prepare()
+            return self._leadership.hold()
+
     def _in_office(self) -> bool:
         return self._leadership is None or self._leadership.term is not None
 
     def _only_in_office(self, task: Callable[[], object]) -> Callable[[], object]:
         return lambda: task() if self._in_office() else None
+
+    def _do_first(self) -> None:
+        if self._first is None:
+            return
+        try:
+            self._first.step()
+        except Exception:
+            self._first_is_done = False
+            raise
+        self._first_is_done = True
+
+    def _only_after_first(self, task: Callable[[], object]) -> Callable[[], object]:
+        return lambda: task() if self._first_is_done else None
 
     def _prepared(self, stop: threading.Event) -> bool:
         said = ""

@@ -117,6 +117,15 @@ ENVIRONMENT = (
         choices=("DEBUG", "INFO", "WARNING", "ERROR"),
     ),
     Setting(
+        "QKD_APPENDFSYNC",
+        str,
+        "always",
+        "When Redis writes to disk: `everysec` is faster, and a power failure may lose what was delivered in the last"
+        " second or two, which the witness notices (docs/protocols.md, \"Durability\").",
+        f"{KMES}, {COMMAND}",
+        choices=("always", "everysec"),
+    ),
+    Setting(
         "QKD_LAB_SERVERS",
         str,
         "",
@@ -277,6 +286,16 @@ def environment(environ: Mapping[str, str], problems: list[str], *, of_process: 
             problems.append(f"{setting.name} is not set: expected {setting.expected}")
         found[setting.name] = _value(setting, setting.name, text, Value(setting, setting.default, "default"), problems)
     return found
+
+
+def read(name: str, environ: Mapping[str, str]) -> Any:
+    """One of the environment's settings. Raises ConfigurationError where it is not as expected."""
+    problems: list[str] = []
+    setting = next(one for one in ENVIRONMENT if one.name == name)
+    found = _value(setting, name, environ.get(name, ""), Value(setting, setting.default, "default"), problems)
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    return found.value
 
 
 def kme_settings(table: Mapping[str, Any], environ: Mapping[str, str], problems: list[str]) -> dict[str, Value]:

@@ -10,14 +10,14 @@ from qkd_lab.operator_calls import Operator
 
 
 def gather(operator: Operator) -> dict[str, Any]:
-    """Processes (what is wrong with one is its `health`), endpoints, pools, accounts, quantum links, folders with key
-    files, the latest reports."""
+    """Processes (what is wrong with one is its `health`), endpoints, pools, accounts, witnesses, quantum links, folders
+    with key files, the latest reports."""
     supervised = operator.lab.read_state().get("processes", {})
     names = [process.name for process in operator.processes]
     with ThreadPoolExecutor(8) as pool:
         health = dict(zip(names, pool.map(operator.health, names), strict=True))
     found: dict[str, Any] = {"processes": {}, "endpoints": operator.endpoints}
-    found |= {"pools": [], "accounts": {}, "links": {}, "folders": [], "reports": []}
+    found |= {"pools": [], "accounts": {}, "witnesses": {}, "links": {}, "folders": [], "reports": []}
     for name, child in supervised.items():
         well = "ok" if child["state"] == "ready" else child["state"]
         found["processes"][name] = {"health": health.get(name, well), **child}
@@ -38,6 +38,7 @@ def gather(operator: Operator) -> dict[str, Any]:
                 for one in status.get("links", [])
                 if one.get("origin") == "directory"
             ]
+            found["witnesses"][process.name] = status.get("witness", {})
         elif process.kind == "qkde":
             # Both ends of a link report the same round.
             known = {report["block_id"] for report in found["reports"]}

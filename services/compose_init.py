@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from urllib.parse import quote
 
-from qkd_lab import addresses
+from qkd_lab import addresses, configuration
 from qkd_lab.embedded.stores import redis_configuration
 from qkd_lab.lab_folder import LabError, LabFolder, write_json
 from qkd_lab.pki.authority import PkiError
@@ -35,12 +35,16 @@ def main() -> None:
         topology = lab.keep_topology(lab.topology if lab.topology.exists() else SHIPPED / "two-sites.toml")
         lab.prepare(topology, addresses.compose(topology), addresses.endpoints(topology, addresses.published(topology)))
         renew_pre_shared_keys(lab, topology, IDENTITIES)
-    except (LabError, PkiError, TopologyError) as error:
+        appendfsync = configuration.read("QKD_APPENDFSYNC", os.environ)
+    except (LabError, PkiError, TopologyError, configuration.ConfigurationError) as error:
         sys.exit(str(error))
     finally:
         lab.give_to(owner.st_uid, owner.st_gid)
     for process in processes(topology):
-        (give_service if process.module else give_store)(lab, process, IDENTITIES / process.name)
+        if process.module:
+            give_service(lab, process, IDENTITIES / process.name)
+        else:
+            give_store(lab, process, IDENTITIES / process.name, appendfsync)
     give_tool(lab, topology, IDENTITIES / TOOL)
     print(f"the lab's certificates and endpoints are in {lab.path.name}/ of this folder")
 
@@ -75,13 +79,14 @@ def give_service(lab: LabFolder, process: Process, volume: Path) -> None:
     own(volume, SERVICE_UID)
 
 
-def give_store(lab: LabFolder, process: Process, volume: Path) -> None:
+def give_store(lab: LabFolder, process: Process, volume: Path, appendfsync: str) -> None:
     """A database's password, in the form its image takes; the volume is mounted in that container alone."""
     (password_file,) = lab.secrets(process.name).glob("*.password")
     if process.kind == "postgres":
         content, target = password_file.read_text(), volume / password_file.name
     else:
-        content, target = redis_configuration(password_file.read_text(), bind="0.0.0.0"), volume / "redis.conf"
+        settings = {"bind": "0.0.0.0", "appendfsync": appendfsync}
+        content, target = redis_configuration(password_file.read_text(), **settings), volume / "redis.conf"
     target.write_text(content)
     target.chmod(0o444)  # each image has its own user for its server
 

@@ -64,6 +64,7 @@ def make(settings: Settings) -> Server:
                     kme.batch_peer,
                     kme.voiding_peer,
                     kme.closure,
+                    kme.witness_peer,
                 ),
             ),
             listener("qkde", "qkd", lambda: qkde_app(kme.settings, kme.intake)),

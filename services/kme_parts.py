@@ -23,7 +23,11 @@ KME_TIMEOUT_S = 10.0
 
 
 def kme_settings(
-    topology: Topology, site: str, keys: Path, options: Mapping[str, Any] | None = None
+    topology: Topology,
+    site: str,
+    keys: Path,
+    options: Mapping[str, Any] | None = None,
+    appendfsync: str = "always",
 ) -> KmeSettings:
     """`keys` is the lab's own place for the folders of links that have one; `options`: `qkd_lab.configuration.KME`."""
 
@@ -41,6 +45,7 @@ def kme_settings(
         doors=frozenset(topology.doors),
         kme_names={name: one.kme_id for one in topology.sites for name in one.kme_names},
         default_limits=limits,
+        appendfsync=appendfsync,
         **given,
     )
 
@@ -67,7 +72,7 @@ def connections_of(topology: Topology, kme_id: str) -> list[Connection]:
 
 
 def entity(settings: Settings, site: str, database_size: int) -> Entity:
-    described = kme_settings(settings.topology, site, settings.keys, settings.kme)
+    described = kme_settings(settings.topology, site, settings.keys, settings.kme, settings.appendfsync)
     redis, postgres = settings.address(f"redis-{site}", "redis"), settings.address(f"postgres-{site}", "sql")
     passwords = {name: quote(settings.secret(f"{name}.password"), safe="") for name in ("redis", "postgres")}
     kek, keks = key_encryption(settings)

@@ -43,6 +43,7 @@ class Settings:
     log_level: str
     worker_count: int
     keys: Path
+    appendfsync: str  # what Redis is meant to have
     kme: Mapping[str, Any]  # by the names of kme.model.KmeSettings
     faults: Mapping[str, Any]  # by those of kme.faults.Faults
     detours_file: Path | None = None
@@ -68,6 +69,7 @@ class Settings:
             log_level=found["QKD_LOG_LEVEL"],
             worker_count=found["QKD_WORKERS"],
             keys=Path(found["QKD_KEYS"] or Path(found["QKD_STATE"]) / "keys"),
+            appendfsync=found["QKD_APPENDFSYNC"],
             kme={one.name: kme[one.name].value for one in configuration.KME},
             faults={one.name.removeprefix("fault_"): kme[one.name].value for one in configuration.FAULTS},
             detours_file=Path(found["QKD_DETOURS"]) if found["QKD_DETOURS"] else None,

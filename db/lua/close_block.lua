@@ -8,6 +8,7 @@ if not left then
     return 0
 end
 redis.call('DEL', KEYS[1], KEYS[2])
+count_act()
 redis.call('HINCRBY', KEYS[4], 'remainder', -left)
 redis.call('HINCRBY', KEYS[4], ARGV[2], left)
 redis.call('XADD', KEYS[5], '*', 'event', 'block_closed', 'block_id', ARGV[1], 'entry', ARGV[2], 'bits', left)

@@ -17,6 +17,7 @@ if not copy then
     return 'done'
 end
 redis.call('HDEL', store, ARGV[1] .. ARGV[2])
+count_act()
 redis.call('ZREM', 'ends:copies', ARGV[1] .. store .. '|' .. ARGV[2])
 -- Before a wrapped key is its moment; around it are 4 bytes of fingerprint, 12 of nonce and 16 of tag (kme/keywrap.py).
 local bits = 8 * (#copy - 13 - 32)

@@ -6,10 +6,18 @@
 --       recorded by the fast clock or '', for how long in ms the pool keeps them from then, for how long recipients'
 --       copies are kept from now, the recipients, then key id and wrapped key for each key
 -- Returns 'done', or 'again' (this very cut took place before), or why nothing was changed: 'differs' (another cut under
--- this id), 'removed' (the connection is), 'filled' or 'void' (the same range was stored, or given to nobody, before), 'gone' (no such block here),
+-- this id), 'closed' (the block's other end has not confirmed the witness yet), 'removed' (the connection is), 'filled' or
+-- 'void' (the same range was stored, or given to nobody, before), 'gone' (no such block here, or of an epoch that is over),
 -- 'raced' (the block changed meanwhile: compute anew), 'rekeyed' (the KEK did: wrap anew), 'overlap', 'known_key'.
 local first, last, entry = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 local range = ARGV[5] .. ':' .. ARGV[6] .. ':'
+local bond, version = unpack(redis.call('HMGET', KEYS[1], 'bond', 'version'))
+local state = version and bond_state(bond, this_run())
+if state == 'stale' then
+    return 'gone'
+elseif state == 'closed' then
+    return 'closed'
+end
 local before = redis.call('HGET', KEYS[2], ARGV[1])
 if before then
     local from, was, digest = string.match(before, '^(%d+:%d+:)(%l+):(.*)$')
@@ -21,7 +29,6 @@ end
 if entry == 'stored' and redis.call('SISMEMBER', KEYS[8], ARGV[8]) == 1 then
     return 'removed'
 end
-local version = redis.call('HGET', KEYS[1], 'version')
 if not version then
     return 'gone'
 end
@@ -51,11 +58,13 @@ local moment = tonumber(ARGV[13]) or fast
 local pool_ends, copies_end = moment + tonumber(ARGV[14]), string.format('%d', slow + tonumber(ARGV[15]))
 moment, pool_ends = string.format('%013d', moment), string.format('%d', pool_ends)
 local bits, ids = last - first, {}
+local entitled = string.sub(ARGV[9], 1, 36) .. bond .. string.sub(ARGV[9], 37)
+count_act()
 redis.call('HSET', KEYS[2], ARGV[1], range .. entry .. ':' .. ARGV[2])
 redis.call('HSET', KEYS[1], 'bits', ARGV[4], 'version', version + 1)
 redis.call('HINCRBY', KEYS[1], 'uncut_bits', -bits)
 for i = first_key, #ARGV, 2 do
-    redis.call('HSET', KEYS[5], ARGV[i], ARGV[9])
+    redis.call('HSET', KEYS[5], ARGV[i], entitled)
     if ARGV[11] == '1' then
         redis.call('RPUSH', KEYS[6], ARGV[i] .. moment .. ARGV[i + 1])
         redis.call('ZADD', 'ends:pool', pool_ends, ARGV[i] .. KEYS[6])

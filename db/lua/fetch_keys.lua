@@ -3,9 +3,12 @@
 -- KEYS: entitlement, account, audit
 -- ARGV: caller, master SAE of the path, time of a test or '', then the key ids
 -- Returns {'ok', connection and wrapped key of each in the order asked}; or {'not_entitled' or 'not_found', how many of
--- the keys are, or were, for the caller}.
+-- the keys are, or were, for the caller}; or {'closed', KME id} where one waits for that KME's confirmation of the witness.
+-- A key of an epoch that is over is not found. {'unchecked'} where one is not here, and Postgres was not compared yet
+-- since the server started: this may be another store.
 local caller, master = '\0' .. ARGV[1] .. '\0', '\n' .. ARGV[2]
-local known, mine, strange = {}, 0, false
+local known, mine, strange, closed = {}, 0, false, nil
+local run = this_run()
 local _, now = site_clocks(ARGV[3])
 for i = 4, #ARGV do
     local entitled = redis.call('HGET', KEYS[1], ARGV[i])
@@ -14,7 +17,10 @@ for i = 4, #ARGV do
         if string.find(entitled, caller, 37, true) then
             mine = mine + 1
             if string.sub(entitled, -#master) == master then
-                known[i] = string.sub(entitled, 1, 36)
+                local bond = bond_in(entitled)
+                local state = bond_state(bond, run)
+                known[i] = state == 'open' and string.sub(entitled, 1, 36) or nil
+                closed = closed or state == 'closed' and bond
             end
         else
             strange = true
@@ -24,17 +30,24 @@ end
 if strange then
     return {'not_entitled', mine}
 end
+if closed then
+    return {'closed', redis.call('HGET', 'bonds', closed)}
+end
 local answer = {'ok'}
 for i = 4, #ARGV do
     local store = known[i] and 'copies:' .. known[i]
     local copy = store and redis.call('HGET', store, ARGV[i] .. ARGV[1])
     local ends = copy and redis.call('ZSCORE', 'ends:copies', ARGV[i] .. store .. '|' .. ARGV[1])
     if not copy or tonumber(ends or 0) <= now then
+        if redis.call('HGET', 'witness', 'checked') ~= run then
+            return {'unchecked'}
+        end
         return {'not_found', mine}
     end
     answer[#answer + 1] = known[i]
     answer[#answer + 1] = string.sub(copy, 14)
 end
+count_act()
 local bits, consumed = 0, {}
 for i = 4, #ARGV do
     local store = 'copies:' .. known[i]

@@ -7,6 +7,7 @@ if followed and tonumber(followed) > tonumber(ARGV[2]) then
     return 0
 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+count_act()
 if ARGV[3] ~= '1' then
     redis.call('SREM', KEYS[2], ARGV[1])
     return 0

@@ -13,6 +13,7 @@ if ARGV[2] ~= '' then
     redis.call('SET', KEYS[1], ARGV[2])
     redis.call('SADD', KEYS[2], ARGV[1])
     redis.call('SET', KEYS[3], 0)
+    count_act()
     redis.call('XADD', KEYS[4], '*', 'event', 'kek_rotated', 'kek', hex(ARGV[2]), 'former', hex(ARGV[1]))
     return 'done'
 end
@@ -21,6 +22,7 @@ for i = 3, #ARGV do
         return 'raced'
     end
 end
+count_act()
 for i = 3, #ARGV do
     redis.call('SREM', KEYS[2], ARGV[i])
     redis.call('XADD', KEYS[4], '*', 'event', 'kek_destroyed', 'kek', hex(ARGV[i]), 'rewrapped_count',

@@ -59,6 +59,9 @@ for _, member in ipairs(copies) do
 end
 
 local key_count = 0
+if next(ids) then
+    count_act()
+end
 for store, of_store in pairs(ids) do
     key_count = key_count + #of_store
     redis.call('HINCRBY', KEYS[1], 'stored', -bits[store])

@@ -4,7 +4,9 @@
 --       quota of bits an hour or '', quota of bits a day or ''
 -- The oldest first; where there is a greatest age, the youngest, so that the older ones are left for others. What has
 -- expired and is met on the way is not given out but destroyed.
--- Returns {records} with all of them, or the number that is available, or {'quota', milliseconds until there is room}.
+-- Keys whose peer has not confirmed the witness stay where they are, as do those of an epoch that is over.
+-- Returns {records} with all of them, or the number that is available, or {'quota', milliseconds until there is room}, or
+-- {'closed', KME id} where there are too few without those that wait for that KME's confirmation.
 local wanted, size_bits = tonumber(ARGV[1]), tonumber(ARGV[2])
 local now = site_clocks(ARGV[5])
 local bits, used, room_in = wanted * size_bits, {}, 0
@@ -30,15 +32,28 @@ local function has_ended(record)
     return tonumber(ends or 0) <= now
 end
 
+local run, closed = this_run(), nil
+local function is_open(record)
+    local bond = bond_in(redis.call('HGET', 'entitlement', string.sub(record, 1, 16)))
+    local state = bond_state(bond, run)
+    closed = closed or state == 'closed' and bond
+    return state == 'open'
+end
+
 local records = {}
 if ARGV[6] == '' then
-    local ended = {}
-    while #records < wanted and #ended < 1000 do
+    local ended, others, left = {}, {}, {}
+    while #records < wanted and #ended + #others < 1000 do
         local record = redis.call('LPOP', KEYS[1])
         if not record then
             break
         end
-        table.insert(has_ended(record) and ended or records, record)
+        if has_ended(record) then
+            ended[#ended + 1] = record
+        else
+            left[#left + 1] = record
+            table.insert(is_open(record) and records or others, record)
+        end
     end
     if #ended > 0 then
         local ids = {}
@@ -46,27 +61,32 @@ if ARGV[6] == '' then
             ids[i] = string.sub(record, 1, 16)
             redis.call('ZREM', 'ends:pool', ids[i] .. KEYS[1])
         end
+        count_act()
         redis.call('HINCRBY', KEYS[2], 'stored', -#ids * size_bits)
         redis.call('HINCRBY', KEYS[2], 'expired', #ids * size_bits)
         redis.call('XADD', KEYS[3], '*', 'event', 'keys_expired', 'connection_id', ARGV[3], 'key_count', #ids,
             'key_ids', table.concat(ids), 'bits', #ids * size_bits)
     end
+    if #records == wanted then
+        left = others
+    end
+    for i = #left, 1, -1 do
+        redis.call('LPUSH', KEYS[1], left[i])
+    end
     if #records < wanted then
-        for i = #records, 1, -1 do
-            redis.call('LPUSH', KEYS[1], records[i])
-        end
-        return redis.call('LLEN', KEYS[1])
+        return closed and {'closed', redis.call('HGET', 'bonds', closed)} or redis.call('LLEN', KEYS[1]) - #others
     end
 else
     local newest, young = redis.call('LRANGE', KEYS[1], -wanted, -1), 0
     for i = #newest, 1, -1 do
-        if now - tonumber(string.sub(newest[i], 17, 29)) > tonumber(ARGV[6]) or has_ended(newest[i]) then
+        if now - tonumber(string.sub(newest[i], 17, 29)) > tonumber(ARGV[6]) or has_ended(newest[i])
+            or not is_open(newest[i]) then
             break
         end
         young = young + 1
     end
     if young < wanted then
-        return young
+        return closed and {'closed', redis.call('HGET', 'bonds', closed)} or young
     end
     records = redis.call('RPOP', KEYS[1], wanted)
 end
@@ -80,6 +100,7 @@ for length, one in pairs(used) do
     redis.call('HSET', KEYS[4], 'began:' .. length, string.format('%d', one[1]), 'bits:' .. length,
         string.format('%d', one[2]))
 end
+count_act()
 redis.call('HINCRBY', KEYS[2], 'stored', -bits)
 redis.call('HINCRBY', KEYS[2], 'delivered', bits)
 redis.call('XADD', KEYS[3], '*', 'event', 'keys_delivered', 'role', 'master', 'connection_id', ARGV[3], 'sae_id', ARGV[4],

@@ -45,6 +45,7 @@ for i = first_key, #ARGV do
     end
 end
 redis.call('HSET', KEYS[1], ARGV[1], range .. 'burned:' .. ARGV[2])
+count_act()
 redis.call('HINCRBY', KEYS[2], 'stored', -bits)
 redis.call('HINCRBY', KEYS[2], 'burned', bits)
 redis.call('XADD', KEYS[3], '*', 'event', 'keys_voided', 'cut_id', ARGV[1], 'connection_id', ARGV[5],

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from kme.audit import AuditTrail
-from kme.audit_chain import End
+from kme.audit_chain import End, Finding
 from kme.errors import BadRequest
 from mutual_tls.app import answer
 
@@ -36,12 +36,17 @@ def audit_calls(audit: AuditTrail) -> Blueprint:
                 "row_count": found.row_count,
                 "last": found.last,
                 "complete": found.complete,
-                "findings": [{"audit_id": one.audit_id, "what": one.what} for one in found.findings],
+                "findings": [_json(one) for one in found.findings if not one.is_explained],
+                "restored": [_json(one) for one in found.findings if one.is_explained],
                 "end": end_json(found.end),
             }
         )
 
     return calls
+
+
+def _json(finding: Finding) -> dict[str, Any]:
+    return {"audit_id": finding.audit_id, "what": finding.what}
 
 
 def end_json(end: End) -> dict[str, Any]:

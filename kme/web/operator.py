@@ -39,7 +39,7 @@ def health_app(name: str, check: Callable[[], None], also: Callable[[], dict[str
 
 
 def operator_app(kme: Entity) -> Flask:
-    app = health_app("kme-ops", kme.check)
+    app = health_app("kme-ops", kme.check, kme.durability)
     settings, registration = kme.settings, kme.registration
 
     @app.before_request
@@ -86,6 +86,7 @@ def operator_app(kme: Entity) -> Flask:
                 "pools": _pools(kme),
                 "links": links,
                 "account": kme.account().as_json(),
+                "witness": _witness(kme),
                 "kek": kek_json(kme),
                 "audit": end_json(kme.audit.end()),
             }
@@ -99,6 +100,23 @@ def _block_id(text: str) -> UUID:
         return UUID(text)
     except ValueError:
         raise BadRequest("block_id in the query: expected a UUID") from None
+
+
+def _witness(kme: Entity) -> dict[str, Any]:
+    """In words: whether what is stored here may be used, and since why it counts anew."""
+    known = kme.witness_store.read()
+    if known.own is None or not known.is_checked:
+        state = "waiting: the two stores of this site were not compared yet since they started"
+    elif known.has_stale:
+        state = "in quarantine: what belongs to an epoch that is over is being destroyed"
+    else:
+        state = "well"
+    peers = {
+        link.peer_kme_id: "confirmed" if link.peer_kme_id in known.confirmed else "waiting for its confirmation"
+        for link in kme.settings.links
+    }
+    epoch = known.own.epoch if known.own else None
+    return {"epoch": epoch, "began_because": known.reason, "state": state, "peers": peers}
 
 
 def _pools(kme: Entity) -> list[dict[str, Any]]:

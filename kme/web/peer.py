@@ -11,10 +11,12 @@ from kme.confirmation import Confirmation
 from kme.errors import BadRequest, NotHere
 from kme.limits import check_sae_id
 from kme.model import MAX_BLOCK_BITS, KmeSettings
-from kme.peer_wire import batch_in, octets_in, state_in, state_json, uuid_in
+from kme.peer_wire import MAX_COUNT, batch_in, octets_in, state_in, state_json, store_in, uuid_in
 from kme.strict_json import integer, object_in, string
 from kme.voiding import VoidingPeer
 from kme.web.errors import answer_errors
+from kme.witness import WitnessPeer, mark_json
+from kme.witness_store import Mark
 from mutual_tls.app import answer, listener_app
 
 
@@ -25,8 +27,16 @@ def peer_app(
     batches: BatchPeer,
     voiding: VoidingPeer,
     closure: Closure,
+    witness: WitnessPeer,
 ) -> Flask:
     app = listener_app("kme-peer", lambda caller: caller.role == "kme" and settings.link_to(caller.id) is not None)
+
+    @app.put("/v1/witness")
+    def hear_witness() -> Response:
+        members = object_in(request.get_data())
+        mark = Mark(integer(members, "epoch", 1, MAX_COUNT), store_in(members), integer(members, "count", 0, MAX_COUNT))
+        answered = witness.hear(g.caller.id, mark)
+        return answer(mark_json(answered.own) | {"heard": mark_json(answered.heard)})
 
     @app.put("/v1/connections/<connection_id>")
     def connection(connection_id: str) -> Response:

@@ -49,14 +49,17 @@ def show(kme: str | None, event: str | None, since: str | None, as_json: bool) -
 @click.option("--kme", help="One KME; by default all.")
 @click.option("--json", "as_json", is_flag=True, help="For a program.")
 def verify(kme: str | None, as_json: bool) -> None:
-    """Check every row against the chain; exit 1 where one was removed, changed, inserted or moved."""
+    """Check every row against the chain; exit 1 where one was removed, changed, inserted or moved.
+
+    Where a database was restored, and its KME has begun a new epoch for that, it is said and is no failure.
+    """
     operator = Operator(LabFolder.here())
     found = {kme_id: _verified(operator, kme_id) for kme_id in _kmes(operator, kme)}
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
         for kme_id, one in found.items():
-            for finding in one["findings"]:
+            for finding in sorted(one["findings"] + one["restored"], key=lambda found: found["audit_id"]):
                 click.echo(f"{kme_id}: row {finding['audit_id']}: {finding['what']}")
             end = f"row {one['end']['audit_id']}, {one['end']['chain'][:16]}"
             said = f"{len(one['findings'])} findings" if one["findings"] else "nothing removed, changed or inserted"
@@ -86,12 +89,13 @@ def _rows(operator: Operator, kme_id: str, filters: dict[str, str]) -> Iterator[
 
 
 def _verified(operator: Operator, kme_id: str) -> dict[str, Any]:
-    whole: dict[str, Any] = {"row_count": 0, "findings": []}
+    whole: dict[str, Any] = {"row_count": 0, "findings": [], "restored": []}
     after = 0
     while True:
         page = operator.call(kme_id, "GET", f"/v1/audit/verification?after={after}&count={PAGE}", timeout_s=60.0)
         whole["row_count"] += page["row_count"]
         whole["findings"] += page["findings"]
+        whole["restored"] += page["restored"]
         if page["complete"]:
             return whole | {"end": page["end"]}
         after = page["last"]

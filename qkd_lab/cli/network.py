@@ -118,6 +118,7 @@ def _show(found: dict[str, Any]) -> None:
         table.add_row(f"{pool.get('master_sae_id')} → {pool.get('slave_sae_id')}", *map(_text, counts))
     console.print(table)
     _show_accounts(console, found.get("accounts", {}))
+    _show_witnesses(console, found.get("witnesses", {}))
     columns = "link", "loss", "depolarizing", "Eve", "pulses", "pulses/s, Aer alone"
     table = Table(*columns, title="links", title_justify="left")
     for name, link in found["links"].items():
@@ -158,6 +159,17 @@ def _show_accounts(console: Console, accounts: dict[str, dict[str, Any]]) -> Non
     for name in entries:
         table.add_row(name.removesuffix("_bits"), *(f"{account[name]:,}" for account in known.values()))
     table.add_row("adds up", *("yes" if account["balanced"] else "NO" for account in known.values()))
+    console.print(table)
+
+
+def _show_witnesses(console: Console, witnesses: dict[str, dict[str, Any]]) -> None:
+    """Whether each KME may use what it has stored."""
+    table = Table("witness", "epoch", "state", "why it began", title="witnesses", title_justify="left")
+    for kme_id, witness in witnesses.items():
+        if witness:
+            waiting = [f"{peer}: {state}" for peer, state in witness["peers"].items() if state != "confirmed"]
+            state = "; ".join([witness["state"], *waiting])
+            table.add_row(kme_id, _text(witness["epoch"]), state, witness["began_because"])
     console.print(table)
 
 

@@ -109,12 +109,14 @@ class Redis:
     data: Path
     port: int
     password: str = field(repr=False)
+    appendfsync: str = "always"
 
     def command(self) -> list[str]:
         """The server with a configuration file: an argument would show the password to every user of the host."""
         home = _home(self.data, self.name, self.user)
         configuration = home / "redis.conf"
-        write_private(configuration, redis_configuration(self.password, port=str(self.port), dir=f'"{home}"'))
+        settings = {"port": str(self.port), "dir": f'"{home}"', "appendfsync": self.appendfsync}
+        write_private(configuration, redis_configuration(self.password, **settings))
         self.user.own(configuration)
         return [str(self.binary.path), str(configuration)]
 

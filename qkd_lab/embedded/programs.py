@@ -13,6 +13,7 @@ import qkd_lab
 from mutual_tls.client import Peer, PeerError
 from mutual_tls.contexts import Credentials
 from mutual_tls.identity import Identity
+from qkd_lab import configuration
 from qkd_lab.addresses import AddressBook
 from qkd_lab.embedded.child import Program
 from qkd_lab.embedded.databases import NotReady, Postgres, Redis, Servers
@@ -31,7 +32,7 @@ def programs(
 ) -> list[Program]:
     """Everything that runs, in the order of starting."""
     package, folder = services_package(environ)
-    databases = [_database(lab, process, book, servers) for process in stores(topology)]
+    databases = [_database(lab, process, book, servers, environ) for process in stores(topology)]
     return databases + [_service(lab, process, book, package, folder, environ) for process in services(topology)]
 
 
@@ -48,7 +49,9 @@ def services_package(environ: Mapping[str, str]) -> tuple[str, Path]:
     raise LabError(f"the lab's services are not installed beside {home / 'qkd_lab'}: install the whole package again")
 
 
-def _database(lab: LabFolder, process: Process, book: AddressBook, servers: Servers) -> Program:
+def _database(
+    lab: LabFolder, process: Process, book: AddressBook, servers: Servers, environ: Mapping[str, str]
+) -> Program:
     port = int(book[process.name][next(iter(process.listeners))].rpartition(":")[2])
     secret = (lab.secrets(process.name) / f"{process.kind}.password").read_text()
     if process.kind == "postgres":
@@ -58,7 +61,8 @@ def _database(lab: LabFolder, process: Process, book: AddressBook, servers: Serv
         # Fast shutdown; immediate shutdown, in which the postmaster takes its children along.
         stop_signal, death_signal = signal.SIGINT, signal.SIGQUIT
     else:
-        server = Redis(process.name, servers.redis, servers.redis_user, servers.data, port, secret)
+        appendfsync = configuration.read("QKD_APPENDFSYNC", environ)
+        server = Redis(process.name, servers.redis, servers.redis_user, servers.data, port, secret, appendfsync)
         stop_signal, death_signal = signal.SIGTERM, signal.SIGKILL
     return Program(
         process.name,

@@ -43,10 +43,12 @@ class AppPeer:
     def __init__(self, app: Flask, caller: Identity) -> None:
         self._app, self._caller = app, caller
         self.faults: list[str] = []
+        self.witness_faults: list[str] = []  # the witness is exchanged beside the rest
         self.calls: list[tuple[str, str, Any]] = []
 
     def request(self, method: str, path: str, *, params=None, json=None, octets=None, timeout_s=None) -> Reply:
-        fault = self.faults.pop(0) if self.faults else ""
+        faults = self.witness_faults if path == "/v1/witness" else self.faults
+        fault = faults.pop(0) if faults else ""
         self.calls.append((method, path, json))
         if fault == "refuse":
             raise Unreachable(f"{path}: connection refused")
@@ -73,9 +75,19 @@ class FakeQkde:
         self.orders: list[str] = []
         self.blocks: dict[UUID, bytes] = {}
         self.sites: list[Site] = []
+        self._waiting: list[tuple[int, UUID, str, bytes]] = []
 
     def at(self, kme_id: str) -> FakeQkdePort:
         return FakeQkdePort(self, kme_id)
+
+    def offer(self) -> None:
+        """Hands over what was not acknowledged yet."""
+        waiting, self._waiting = self._waiting, []
+        for end, block_id, owner, bits in waiting:
+            status = self.sites[end].hand_over(block_id, owner, bits).status_code
+            assert status in (204, 503)
+            if status == 503:
+                self._waiting.append((end, block_id, owner, bits))
 
     def round(self, block_id: UUID, owner: str) -> dict[str, Any]:
         self.orders.append(owner)
@@ -83,8 +95,8 @@ class FakeQkde:
         if self.abort_reason:
             return report | {"outcome": "aborted", "abort_reason": self.abort_reason, "secret_bits": 0}
         self.blocks[block_id] = bits = secrets.token_bytes(self.length_bits // 8)
-        for site in self.sites:
-            assert site.hand_over(block_id, owner, bits).status_code == 204
+        self._waiting += [(end, block_id, owner, bits) for end in range(len(self.sites))]
+        self.offer()
         return report | {"outcome": "key", "abort_reason": None, "secret_bits": self.length_bits}
 
 
@@ -115,7 +127,13 @@ class Site:
                 doors=(info_routes(one.settings.kme_id, one.catalogue.admit), *doors_of(one)),
             ),
             "kme": peer_app(
-                one.settings, one.administration, one.confirmation, one.batch_peer, one.voiding_peer, one.closure
+                one.settings,
+                one.administration,
+                one.confirmation,
+                one.batch_peer,
+                one.voiding_peer,
+                one.closure,
+                one.witness_peer,
             ),
             "qkde": qkde_app(one.settings, one.intake),
             "operator": operator_app(one),
@@ -150,6 +168,16 @@ class Network:
         for _ in range(count):
             self.a.scheduler.step()
             self.b.scheduler.step()
+
+    def exchange_witness(self) -> None:
+        """As often as it takes until each has confirmed the other's."""
+        for _ in range(2):
+            for site in (self.a, self.b):
+                assert site.scheduler._leadership.hold()
+                for chore in (site.scheduler._first, *site.scheduler._chores):
+                    if chore.name.startswith("witness"):
+                        chore.step()
+                site.scheduler.resign()
 
     def step_until(self, condition: Callable[[], bool], limit: int = 30) -> None:
         for _ in range(limit):
@@ -264,7 +292,9 @@ def network(
         site.entity.prepare([sae], [a_connection(), back])
         start_scheduler(site, qkde)
     qkde.sites = [a, b]
-    return Network(a, b, qkde)
+    network = Network(a, b, qkde)
+    network.exchange_witness()
+    return network
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ class Facts:
 
     def saw(self, entity: Any, script: str, keys: list[str], args: list[Any], found: Any, now_s: float) -> None:
         """A script took place in a store, whether or not anyone hears of it."""
-        if script == "take_keys" and not isinstance(found, int) and found[0] != b"quota":
+        if script == "take_keys" and not isinstance(found, int) and found[0] not in (b"quota", b"closed"):
             connection_id, master = UUID(bytes=args[2]), args[3]
             for record in found:
                 key_id = UUID(bytes=record[:16])

@@ -177,6 +177,12 @@ class World:
         self._replaced.append(old)  # closed later: another of its processes may be in the middle of something
         self._start(kme_id)
 
+    def restart_store(self, kme_id: str) -> None:
+        """What Redis knows of its peers' confirmation was of the last run of the server."""
+        client = self.sites[kme_id].entity.keystore._redis
+        client.hdel("witness", "checked")
+        client.delete("confirmed")
+
     def remove(self, path: int) -> None:
         connection = connections()[path]
         self.facts.removed(connection.connection_id)

@@ -134,6 +134,37 @@ def test_a_cut_tail_shows_and_goes_on_showing_when_the_trail_goes_on(site):
     assert len(findings(site)) == 1
 
 
+def restore_the_database(site):
+    """To what it was after row 5, the witness in it too."""
+    sql(site, "DELETE FROM audit WHERE audit_id > 5")
+    sql(site, "UPDATE witness SET count = count - 1 WHERE is_own")
+
+
+def restored(site):
+    return site.operator.get("/v1/audit/verification").get_json()["restored"]
+
+
+def test_a_restored_database_is_told_as_the_new_epoch_that_it_is(network, site):
+    end = site.entity.audit.end().number
+    restore_the_database(site)
+    (found,) = restored(site)  # before the witness has looked
+    assert f"its end was row {end}" in found["what"] and "the database was restored" in found["what"]
+    site.operator.post("/v1/saes", json={"sae_id": "meanwhile"})
+    network.step(3)
+    assert findings(site) == []
+    (began,) = [row for row in site.entity.audit.rows(0, 1000) if row["detail"].get("trail_lost")]
+    assert began["event"] == "epoch_began" and began["detail"]["trail_lost"]["number"] == end
+    (found,) = restored(site)
+    assert found["audit_id"] == began["audit_id"] and f"to row {end}, which is gone" in found["what"]
+
+
+def test_a_cut_tail_is_no_restored_database(network, site):
+    sql(site, "DELETE FROM audit WHERE audit_id > 5")
+    network.step(3)
+    assert restored(site) == []
+    assert [what for _, what in findings(site) if "cut or replaced" in what]
+
+
 def test_the_end_that_an_operator_keeps_is_that_of_the_trail(site):
     end = site.entity.audit.end()
     assert site.operator.get("/v1/status").get_json()["audit"] == {"audit_id": end.number, "chain": end.chain.hex()}

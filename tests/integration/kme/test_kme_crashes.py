@@ -21,7 +21,7 @@ def fill_and_close_a_block(network):
         network.a.scheduler.step()
 
 
-CRASH_POINTS = 21
+CRASH_POINTS = 23
 
 
 def test_there_are_no_other_crash_points(network):

@@ -251,6 +251,30 @@ def test_a_kek_that_is_gone_too_early_is_not_taken_for_done(network, entity):
     assert rotation(entity).status().retired == [former]
 
 
+def test_a_key_store_from_before_a_rotation_is_given_up_and_filled_anew(network, entity):
+    store, former = entity.keystore._redis, entity.keyring.fingerprint
+    backup = {name: store.dump(name) for name in store.scan_iter()}
+    entity.kek_rotation.begin()
+    finish(entity)
+    while entity.audit.drain():
+        pass
+    store.flushdb()
+    for name, value in backup.items():
+        store.restore(name, 0, value)
+    assert network.a.sae("sae-a").get("/api/v1/keys/sae-b/enc_keys").status_code == 503
+    epoch = entity.witness_store.read().own.epoch
+    network.step_until(lambda: entity.account().stored >= 20 * 256)
+    assert entity.witness_store.read().own.epoch == epoch + 1
+    assert not whatever_names(entity, former) and fingerprints(entity) == {entity.keyring.fingerprint}
+    assert "before a rotation" in entity.witness_store.read().reason
+    events = [row["event"] for row in entity.audit.rows(0, 1000)]
+    told = [one for one in events if one.startswith("kek_") or one == "epoch_began"]
+    assert told == ["epoch_began", "kek_rotated", "kek_destroyed", "kek_replaced", "epoch_began"]
+    assert entity.audit.verify(0, 1000).findings == []
+    assert len(pool_ids(network)) == 20
+    assert_accounts(network)
+
+
 def test_keys_for_additional_slaves_are_wrapped_anew_in_the_right_place(network):
     connected(network, "sae-a", "third-b", max_sae_id_count=2)
     connected(network, "sae-a", "third-a", max_sae_id_count=2)

@@ -30,14 +30,15 @@ OPERATIONS = [
     *[("hand_over", kme_id) for kme_id in KMES],
     *[("wait", seconds) for seconds in (1, 35, 70, 350, 700)],
     *[("restart", kme_id) for kme_id in KMES],
+    *[("restart_store", kme_id) for kme_id in KMES],
     *[("steal", number, thief) for number in (0, 1) for thief in range(5)],
     *[("forge", number, what) for number in (0, 3) for what in ("overlap", "known key")],
     *[("offer_again", kme_id, 0) for kme_id in KMES],
     *[(change, path) for change in ("remove", "register", "register") for path in range(len(PATHS))],
 ]
 operations = st.sampled_from(OPERATIONS)
-# A request makes about ten calls, a step of the scheduler up to a hundred.
-calls = st.sampled_from([*range(1, 13), *range(1, 13), *range(13, 50)])
+# A request makes about ten calls, a step of the scheduler up to a hundred, and its first ten are the witness's.
+calls = st.sampled_from([*range(1, 24), *range(1, 24), *range(24, 60)])
 faults = st.builds(Fault, calls, st.sampled_from(KINDS), operations)
 steps = st.tuples(operations, st.lists(faults, min_size=1, max_size=3).map(tuple))
 
@@ -64,9 +65,9 @@ def _alter(dsn: str, change: str) -> None:
 
 
 def started(make_site) -> World:
-    """With a block of each KME at both, and full pools."""
+    """With a block of each KME at both, and full pools; before that each confirms the other's witness."""
     world = World(make_site)
-    for operation in ("tick", "hand_over", "tick"):
+    for operation in ("tick", "tick", "tick", "hand_over", "tick"):
         for kme_id in KMES:
             world.run((operation, kme_id))
     return world

@@ -31,6 +31,7 @@ def lab(monkeypatch):
             "kme-b": [row(1), row(2)],
         }
         findings = {"kme-a": [], "kme-b": []}
+        restored = {"kme-a": [], "kme-b": []}
         left = {"kme-a": 2, "kme-b": 0}
 
         def __init__(self, lab):
@@ -54,6 +55,7 @@ def lab(monkeypatch):
                 "last": page[-1]["audit_id"] if page else after,
                 "complete": complete,
                 "findings": self.findings[process] if complete else [],
+                "restored": self.restored[process] if complete else [],
                 "end": {"audit_id": len(self.rows[process]), "chain": "cd" * 32},
             }
 

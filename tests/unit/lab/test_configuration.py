@@ -26,7 +26,7 @@ from qkd_lab.topology import SHIPPED, TopologyError, load
 CHECKOUT = Path(__file__).resolve().parents[3]
 TWO_SITES = (SHIPPED / "two-sites.toml").read_text()
 # Of KmeSettings, what the rest of the topology says.
-SET_ELSEWHERE = {"kme_id", "site", "qkde_id", "links", "doors", "kme_names"}
+SET_ELSEWHERE = {"kme_id", "site", "qkde_id", "links", "doors", "kme_names", "appendfsync"}
 # Of an SAE that has none of its own: each a setting of its own, where 0 stands for none.
 LIMITS = {one.name: 0 for one in fields(SaeLimits)}
 

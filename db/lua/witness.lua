@@ -1,0 +1,41 @@
+-- What lets a script tell whether the store is the newest (docs/protocols.md, "The witness"). Put before those that need it.
+-- `witness` hash: epoch, store, count, recorded (what Postgres has acknowledged), checked (the run of the server in which
+-- Postgres was compared), reason · `peers` hash: KME id → epoch, store and count that were last heard of it ·
+-- `bonds` hash: bond → KME id · `confirmed` hash: bond → run of the server in which that KME has confirmed ·
+-- `stale` counts the bonds that have ended; there as long as something of one may be left.
+
+-- Every cut, delivery and destruction is one.
+local function count_act()
+    redis.call('HINCRBY', 'witness', 'count', 1)
+end
+
+-- Another one after every start of the server: whatever it holds since then may be an old copy.
+local function this_run()
+    return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+end
+
+-- Of two epochs, one of each KME: what was cut under a bond is good as long as both last.
+local function bond_of(store, other)
+    return string.sub(redis.sha1hex(store < other and store .. other or other .. store), 1, 16)
+end
+
+-- 'open', 'closed' (its KME has not confirmed in this run of the server) or 'stale' (one of its epochs is over).
+local function bond_state(bond, run)
+    if not bond or redis.call('HEXISTS', 'bonds', bond) == 0 then
+        return 'stale'
+    end
+    return redis.call('HGET', 'confirmed', bond) == run and 'open' or 'closed'
+end
+
+-- An entitlement has the bond of its key behind the connection's id.
+local function bond_in(entitled)
+    return entitled and string.sub(entitled, 37, 52)
+end
+
+local function mark_in(text)
+    if not text then
+        return nil
+    end
+    local epoch, store, count = string.match(text, '^(%d+) (%x+) (%d+)$')
+    return tonumber(epoch), store, tonumber(count)
+end

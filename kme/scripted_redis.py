@@ -1,0 +1,71 @@
+"""A Redis that is worked on by Lua scripts (db/lua), each of them one step, and by single commands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from kme.errors import Unavailable
+
+# Put before the scripts that call one of their functions.
+_PRELUDES = {"clock": r"\bsite_clocks\(", "witness": r"\b(count_act|this_run|bond_state|bond_of|bond_in|mark_in)\("}
+
+
+class ScriptedRedis:
+    """Every method raises Unavailable where Redis does not answer; what it was asked may have taken place then."""
+
+    def __init__(
+        self, url: str, scripts: Path, clock: Callable[[], float] | None = None, timeout_s: float = 5.0
+    ) -> None:
+        """`clock`: seconds, in place of Redis' own time, which all processes of a site share. For tests."""
+        self._clock = clock
+        # No retry inside the client: a repeated take would lose the keys of the first, silently.
+        self._redis = redis.Redis.from_url(
+            url,
+            decode_responses=False,
+            protocol=2,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            retry=Retry(NoBackoff(), 0),
+        )
+        texts = {path.stem: path.read_text("utf-8") for path in scripts.glob("*.lua")}
+        preludes = {word: texts.pop(name) for name, word in _PRELUDES.items()}
+        self._scripts = {}
+        for name, text in texts.items():
+            needed = [prelude for word, prelude in preludes.items() if re.search(word, text)]
+            self._scripts[name] = self._redis.register_script("".join([*needed, text]))
+
+    def run(self, script: str, keys: list[str], args: list[Any]) -> Any:
+        """One of the scripts."""
+        with self.answering():
+            return self._scripts[script](keys=keys, args=args)
+
+    @contextmanager
+    def answering(self) -> Iterator[redis.Redis]:
+        """The store itself, for single commands."""
+        try:
+            yield self._redis
+        except redis.ResponseError as error:
+            # A script's error could quote its arguments; its first word (OOM, MISCONF, ...) says what is wrong.
+            raise Unavailable(f"Redis refuses to work: {(str(error).split() or ['?'])[0]}") from None
+        except redis.RedisError as error:
+            raise Unavailable(f"Redis does not answer: {type(error).__name__}") from None
+
+    def now(self) -> int | str:
+        """A test's time in milliseconds, or empty: Redis' own."""
+        return "" if self._clock is None else int(self._clock() * 1000)
+
+    def clocks_ms(self) -> tuple[int, int]:
+        """The site's clock that never runs slow, and the one that never runs fast (docs/protocols.md, "Durations")."""
+        fast, slow = self.run("read_clock", [], [self.now()])
+        return int(fast), int(slow)
+
+    def close(self) -> None:
+        self._redis.close()

@@ -1,0 +1,184 @@
+"""A restored, lost or swapped store is noticed, nothing of it is delivered again, and service is back by itself.
+
+Each site has a Redis server of its own here, whose files are copied and put back.
+"""
+
+from __future__ import annotations
+
+import pytest
+from restore_steps import (
+    assert_service_is_back,
+    bonds_in_use,
+    epoch,
+    epochs,
+    exchange,
+    give,
+    step,
+    take,
+)
+from store_copies import dump, load
+
+from kme.errors import Unavailable
+
+from kme_steps import blocks
+
+
+def carried_on(network, received) -> list[dict]:
+    """What takes place after a copy was taken; the witness is exchanged in the end. Keys not fetched yet."""
+    exchange(network, received)
+    unfetched = exchange(network, received)
+    for _ in range(2):  # the copy of Postgres has cut its connections
+        step(network)
+    return unfetched
+
+
+WHICH = ["redis", "postgres", "redis and postgres"]
+
+
+@pytest.mark.parametrize("when", ["while it runs", "before it starts"])
+@pytest.mark.parametrize("which", WHICH)
+def test_a_restored_store_is_noticed_and_its_keys_are_destroyed_at_both_ends(
+    running, restarted, stores, received, which, when
+):
+    exchange(running, received)
+    copies = stores["kme-a"].copy()
+    unfetched = carried_on(running, received)
+    destroyed = [site.entity.account().destroyed for site in (running.a, running.b)]
+    old_bonds = bonds_in_use(running.b)
+    stores["kme-a"].restore(which, copies)
+    if when == "before it starts":
+        restarted("kme-a")
+    if "redis" in which:
+        answer = take(running, received)
+        assert answer.status_code == 503 and "kme-b has confirmed" in answer.get_json()["message"]
+        assert answer.headers["Retry-After"]
+    assert_service_is_back(running, received)
+    assert epochs(running) == (2, 1)
+    assert give(running, received, unfetched) == [400, 400]
+    for site, before in zip((running.a, running.b), destroyed, strict=True):
+        assert site.entity.account().destroyed > before
+        assert not bonds_in_use(site) & old_bonds
+        assert not [one for one in blocks(site, "confirmed") if site.entity.keystore.block(one.block_id) is None]
+    assert_is_audited(running)
+
+
+def assert_is_audited(network) -> None:
+    for site, event in ((network.a, "epoch_began"), (network.b, "peer_epoch_began")):
+        with site.entity.database.transaction() as sql:
+            sql.execute("SELECT count(*) AS n FROM audit WHERE event = %s AND detail ->> 'epoch' = '2'", (event,))
+            assert sql.fetchone()["n"] >= 1
+            sql.execute("SELECT count(*) AS n FROM audit WHERE detail ->> 'reason' = 'epoch_over'")
+            assert sql.fetchone()["n"] >= 1
+
+
+@pytest.mark.parametrize("which", WHICH)
+def test_a_lost_store_is_noticed_and_the_peer_destroys_its_half(running, stores, received, which):
+    unfetched = exchange(running, received)
+    step(running)
+    saes = {"saes": ["sae-a"], "connections": running.a.entity.catalogue.refresh()}
+    one = running.a
+    one.scheduler.resign()
+    one.scheduler = one.entity.scheduler(
+        running.qkde.at("kme-a"), clock=lambda: one.clock[0], start_round=lambda work: work(), **saes
+    )
+    stores["kme-a"].restore(which, (None, None))
+    if which == "redis":
+        assert take(running, received).status_code == 503
+    assert_service_is_back(running, received)
+    assert epochs(running) == (2, 1)
+    assert give(running, received, unfetched) == [400, 400]
+
+
+def test_a_store_emptied_or_overwritten_while_its_server_runs_is_noticed(running, redis_urls, received):
+    exchange(running, received)
+    copy = dump(redis_urls["kme-a"])
+    carried_on(running, received)
+    load(redis_urls["kme-a"], copy)
+    assert_service_is_back(running, received)
+    assert epochs(running) == (2, 1)
+    load(redis_urls["kme-a"], {})
+    assert take(running, received).status_code == 503
+    assert_service_is_back(running, received)
+    assert epochs(running) == (3, 1)
+
+
+def test_a_store_that_was_replaced_and_comes_back_is_noticed(running, stores, received):
+    """The lost Redis turns up again after another one has taken its place."""
+    exchange(running, received)
+    copy = stores["kme-a"].redis.copy()
+    stores["kme-a"].redis.restore(None)
+    assert_service_is_back(running, received)
+    stores["kme-a"].redis.restore(copy)
+    assert_service_is_back(running, received)
+    assert epochs(running) == (3, 1)
+
+
+def test_both_sites_restored_to_other_moments_are_noticed_by_each_other(running, stores, received):
+    exchange(running, received)
+    of_a = stores["kme-a"].copy()
+    carried_on(running, received)
+    of_b = stores["kme-b"].copy()
+    carried_on(running, received)
+    stores["kme-a"].restore("redis and postgres", of_a)
+    stores["kme-b"].restore("redis and postgres", of_b)
+    assert_service_is_back(running, received)
+    assert epoch(running.a) == 2
+
+
+def test_another_kmes_key_store_is_refused_untouched_and_service_is_back_with_the_own(
+    running, stores, redis_urls, received
+):
+    """The two Redises are swapped while both sites run: nothing is delivered, destroyed or believed."""
+    unfetched = exchange(running, received)
+    step(running)
+    own = {kme_id: one.redis.copy() for kme_id, one in stores.items()}
+    for kme_id, other in (("kme-a", "kme-b"), ("kme-b", "kme-a")):
+        stores[kme_id].redis.restore(own[other])
+    before = [without_clock(dump(url)) for url in redis_urls.values()]
+    for _ in range(3):
+        step(running)
+        assert give(running, received, unfetched) == [503, 503]
+        assert [take(running, received, master).status_code for master in ("sae-a", "sae-b")] == [503, 503]
+    for site in (running.a, running.b):
+        with pytest.raises(Unavailable, match="encrypted under key-encryption key .* give it the one it had"):
+            site.scheduler.step()
+        health = site.operator.get("/healthz")
+        assert health.status_code == 503 and "key-encryption key" in health.get_data(as_text=True)
+    assert [without_clock(dump(url)) for url in redis_urls.values()] == before
+    for kme_id, copy in own.items():
+        stores[kme_id].redis.restore(copy)
+    assert_service_is_back(running, received)
+    assert epochs(running) == (1, 1)
+    assert give(running, received, unfetched) == [200, 200]
+
+
+def without_clock(content: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    """It goes on, and callers' limits with it."""
+    return {name: value for name, value in content.items() if name != b"clock" and not name.startswith(b"calls:")}
+
+
+def test_the_database_of_another_kme_is_not_used(running, databases):
+    with running.a.entity.database.transaction() as sql:
+        sql.execute("UPDATE witness SET kme_id = 'kme-z' WHERE is_own")
+    with pytest.raises(Exception, match="the database is kme-z's"):
+        running.a.scheduler.step()
+
+
+def test_a_whole_site_answers_503_until_its_peer_was_asked(running, restarted, stores, received):
+    """Its two stores agree with each other: only the peer knows."""
+    exchange(running, received)
+    copies = stores["kme-a"].copy()
+    unfetched = carried_on(running, received)
+    stores["kme-a"].restore("redis and postgres", copies)
+    restarted("kme-a")
+    peer = running.a.peers["kme-b"]
+    peer.witness_faults = ["refuse", "lose", "lose"]
+    for _ in range(3):
+        running.a.scheduler.step()
+        assert epoch(running.a) == 1
+        assert take(running, received).status_code == 503
+        assert take(running, received, "sae-b") != []
+    assert not peer.witness_faults
+    assert_service_is_back(running, received)
+    assert epochs(running) == (2, 1)
+    assert give(running, received, unfetched) == [400, 400]
