@@ -95,8 +95,10 @@ def link(
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong with the trail, in words; `audit_id`: at which row. `is_explained`: the database was restored, which
-    the witness has noticed."""
+    """What is wrong with the trail, in words; `audit_id`: at which row.
+
+    `is_explained`: the database was restored, and the witness has noticed that.
+    """
 
     audit_id: int
     what: str

@@ -43,6 +43,7 @@ from kme.owner import Owner
 from kme.quarantine import Quarantine
 from kme.records import Records
 from kme.registration import Registration
+from kme.revocations import RevocationRecords
 from kme.rounds import RoundReports, Rounds, in_thread
 from kme.scheduler import Chore, Scheduler
 from kme.voiding import VoidingPeer
@@ -83,6 +84,7 @@ class Entity:
         self.keyring = KeyRing(kek, keks)
         self.database = Database(postgres_dsn, database_size, audit_key=self.keyring.audit_key)
         self.certificates = Certificates(self.database)
+        self.revocations = RevocationRecords(self.database)
         self.keystore = KeyStore(redis_url, db / "lua", clock)
         self.kek_rotation = KekRotation(self.keystore, self.keyring)
         self.records = Records(self.database)

@@ -14,6 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from kme.errors import Unavailable
+from kme.keywrap import KEK_BYTES
+
 
 class Seal(Protocol):
     name: str
@@ -78,14 +81,23 @@ class KekFolder:
         if not file.exists():
             with self.locked():
                 if not file.exists():
-                    self._write(file.name, self.seal.close(self.random(32)))
+                    self._write(file.name, self.seal.close(self.random(KEK_BYTES)))
         return self._read(file)
 
     def _read(self, file: Path) -> bytes:
         # A file's content never changes, and opening a seal may be slow.
         if file.name not in self._opened:
-            self._opened[file.name] = self.seal.open(file.read_text())
+            self._opened[file.name] = self._opened_seal(file)
         return self._opened[file.name]
+
+    def _opened_seal(self, file: Path) -> bytes:
+        try:
+            key = self.seal.open(file.read_text())
+        except ValueError:
+            key = b""
+        if len(key) != KEK_BYTES:
+            raise Unavailable(f"{file} is no key of {KEK_BYTES} bytes (any more): put its backup in its place")
+        return key
 
     def _write(self, name: str, content: str) -> None:
         """Whole or not at all, also where the machine stops."""

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from kme.kek_folder import KekFolder
+from kme.keywrap import KEK_BYTES
 from kme.token_seal import TokenKey, TokenSeal
 
 from .settings import Settings, SettingsError
+
+_DIGITS = re.compile(f"[0-9a-fA-F]{{{2 * KEK_BYTES}}}")
 
 
 def key_encryption(settings: Settings) -> tuple[bytes | None, KekFolder]:
@@ -19,7 +24,12 @@ def key_encryption(settings: Settings) -> tuple[bytes | None, KekFolder]:
     try:
         if given.startswith("pkcs11:"):
             return None, KekFolder(path, TokenSeal(TokenKey.of_uri(given, settings.secrets)))
-        return bytes.fromhex(given), KekFolder(path)
     except ValueError as error:
-        told = str(error) if "PKCS#11" in str(error) else "expected 64 hexadecimal digits, or a PKCS#11 URI"
-        raise SettingsError(f"the secret {settings.secrets / 'kek'}: {told}") from None
+        raise SettingsError(f"the secret {settings.secrets / 'kek'}: {error}") from None
+    if not _DIGITS.fullmatch(given):
+        # Not a digit of it is shown: it may be a key with something missing.
+        raise SettingsError(
+            f"the secret {settings.secrets / 'kek'} has {len(given)} characters: expected {2 * KEK_BYTES} hexadecimal"
+            " digits, or a PKCS#11 URI"
+        )
+    return bytes.fromhex(given), KekFolder(path)

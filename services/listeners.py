@@ -47,7 +47,7 @@ class Listener:
 class Server(BaseApplication):
     """Serves `listeners` until it is told to stop; `threads` for each of them.
 
-    `background`, if given, runs in a thread of the (then only) worker; its event is set when the worker stops.
+    `background`, if given, runs in a thread of each worker; its event is set when the worker stops.
     """
 
     def __init__(

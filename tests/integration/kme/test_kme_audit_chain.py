@@ -211,6 +211,17 @@ def test_an_act_that_is_undone_leaves_no_row(site):
     assert site.entity.audit.end() == before
 
 
+def test_a_revoked_certificate_is_told_once_by_however_many_processes(site, make_site):
+    for one in (site, site, make_site("kme-a")):
+        one.entity.revocations.record("sae-a", {0x1F0A, 7})
+    rows = site.entity.audit.rows(0, 9, "certificate_revoked")
+    assert [row["detail"] for row in rows] == [
+        {"authority": "sae-a", "serial": "0x7"},
+        {"authority": "sae-a", "serial": "0x1f0a"},
+    ]
+    assert findings(site) == []
+
+
 def test_the_trail_is_read_by_event_time_and_page(site):
     (first, second) = site.operator.get("/v1/audit?event=keys_delivered&count=2").get_json()
     assert first["event"] == "keys_delivered" and first["detail"]["sae_id"] == "sae-a"
