@@ -121,7 +121,7 @@ ENVIRONMENT = (
         str,
         "always",
         "When Redis writes to disk: `everysec` is faster, and a power failure may lose what was delivered in the last"
-        " second or two, which the witness notices (docs/protocols.md, \"Durability\").",
+        ' second or two, which the witness notices (docs/protocols.md, "Durability").',
         f"{KMES}, {COMMAND}",
         choices=("always", "everysec"),
     ),

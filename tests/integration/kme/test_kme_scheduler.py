@@ -9,7 +9,7 @@ import pytest
 
 from kme.errors import Conflict, Unavailable
 from kme.model import Connection, Link
-from kme.scheduler import Scheduler
+from kme.scheduler import Chore, Scheduler
 from kme.web.operator import health_app
 from mutual_tls.app import CALLER
 from mutual_tls.identity import Identity
@@ -167,6 +167,33 @@ def test_what_a_link_did_not_foresee_does_not_stop_the_others(network):
 
     Scheduler([Broken(), Working()], network.a.entity.audit, lambda: None, lambda: None, interval_s=0.0).run(stop)
     assert len(steps) == 3
+
+
+def test_nothing_is_done_while_what_comes_first_fails(network):
+    stop, trouble, done = threading.Event(), [Unavailable("the key store is another KME's")] * 3, []
+
+    def compare():
+        if trouble:
+            raise trouble.pop()
+        if done:
+            stop.set()
+
+    class Keeper:
+        link = network.a.entity.settings.links[0]
+
+        def step(self):
+            done.append(len(trouble))
+
+    one, ready = network.a.entity, lambda: None
+    chore = Chore("chore", lambda: done.append(len(trouble)))
+    scheduler = Scheduler(
+        [Keeper()], one.audit, ready, ready, interval_s=0.001, first=Chore("first", compare), chores=[chore]
+    )
+    with pytest.raises(Unavailable):
+        scheduler.step()
+    assert not done
+    scheduler.run(stop)
+    assert set(done) == {0}
 
 
 def test_a_topology_that_cannot_be_served_is_said_in_one_line(network, caplog):

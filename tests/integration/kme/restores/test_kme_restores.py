@@ -74,6 +74,7 @@ def assert_is_audited(network) -> None:
 @pytest.mark.parametrize("which", WHICH)
 def test_a_lost_store_is_noticed_and_the_peer_destroys_its_half(running, stores, received, which):
     unfetched = exchange(running, received)
+    lost = take(running, received, "sae-b")
     step(running)
     saes = {"saes": ["sae-a"], "connections": running.a.entity.catalogue.refresh()}
     one = running.a
@@ -84,9 +85,11 @@ def test_a_lost_store_is_noticed_and_the_peer_destroys_its_half(running, stores,
     stores["kme-a"].restore(which, (None, None))
     if which == "redis":
         assert take(running, received).status_code == 503
+        assert give(running, received, lost, "sae-b") == [503]  # it may be another store
     assert_service_is_back(running, received)
     assert epochs(running) == (2, 1)
     assert give(running, received, unfetched) == [400, 400]
+    assert give(running, received, lost, "sae-b") == [400]
 
 
 def test_a_store_emptied_or_overwritten_while_its_server_runs_is_noticed(running, redis_urls, received):
