@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from kme.errors import Unavailable
 from kme.keyring import KeyRing
 from kme.keystore import KeyStore
-from kme.keywrap import block_context, counts_context
+from kme.keywrap import block_context, counts_context, fingerprint_in
 from kme.model import Block
 
 _FORMAT = struct.Struct("<256Q")
@@ -52,8 +52,8 @@ class ByteCounts:
 
     def _counts(self) -> tuple[Sequence[int], int]:
         wrapped, version = self._keystore.byte_counts()
-        if wrapped is None:
-            return [0] * 256, 0
+        if wrapped is None or self._keyring.was_destroyed(fingerprint_in(wrapped)):  # in an old copy of the store
+            return [0] * 256, version
         return _FORMAT.unpack(self._keyring.unwrap(wrapped, counts_context(version))), version
 
 

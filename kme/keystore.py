@@ -104,7 +104,7 @@ class KeyStore(ScriptedRedis):
             if known is None:
                 store.set("kek", keyring.newest(), nx=True)
             elif keyring.was_destroyed(known):
-                self.run("replace_kek", ["kek", "retired_keks", "byte_counts", "audit"], [known, keyring.newest()])
+                self.run("replace_kek", ["kek", "retired_keks", "audit"], [known, keyring.newest()])
                 log.error("the key store was restored from before a rotation: nobody can read what it holds")
             else:
                 keyring.use(known)

@@ -19,6 +19,7 @@ import redis
 
 from kme.errors import Unavailable
 from kme.keyring import KeyRing
+from kme.keywrap import KeyWrap
 
 from kme_steps import assert_accounts, fetch
 
@@ -71,10 +72,11 @@ def used(network, log):
     bodies += [fetch(network, "sae-b", "sae-a", one) for one in (keys[:1], [{"key_ID": str(uuid4())}])]
     bodies += [a.sae("sae-a").get(f"/api/v1/keys/sae-b/enc_keys?{query}") for query in ("size=7", "number=99999")]
     bodies += [a.sae("stranger").get("/api/v1/keys/sae-b/enc_keys"), a.sae("sae-a").get("/api/v1/keys/sae-b/status")]
+    bodies += [a.sae("sae-a").get(f"/api/v1/{path}") for path in ("keys/entropy/total", "sae/info/me", "openapi.json")]
     a.entity.kek_rotation.begin()
     network.step(3)
     for site in (network.a, network.b):
-        paths = ("/v1/status", "/v1/audit", "/v1/kek", "/v1/saes", "/v1/connections", "/healthz")
+        paths = ("/v1/status", "/v1/audit", "/v1/kek", "/v1/saes", "/v1/connections", "/healthz", "/metrics")
         bodies += [site.operator.get(path) for path in (*paths, f"/v1/keys/{keys[0]['key_ID']}")]
     assert_accounts(network)
     network.bodies = [one.data for one in bodies]
@@ -156,6 +158,12 @@ def test_logs_answers_and_the_audit_trail_hold_no_key(used, search, log):
     assert search.found(*map(repr, parts)) == []
 
 
+def test_what_the_kmes_say_to_each_other_holds_no_key(used, search):
+    calls = [call for site, peer in ((used.a, "kme-b"), (used.b, "kme-a")) for call in site.peers[peer].calls]
+    assert {path.split("/")[2] for _, path, _ in calls} >= {"batches", "blocks", "witness"}
+    assert search.found(json.dumps(calls)) == []
+
+
 def test_the_servers_logs_hold_no_key(used, search, request):
     if os.environ.get("QKD_LAB_STORES") == "containers":
         pytest.skip("the servers' logs are in their containers")
@@ -178,7 +186,7 @@ def test_an_unforeseen_error_shows_no_key(used, search, log, monkeypatch, kind):
     for owner, name, call in [
         (KeyRing, "unwrap", lambda left: a.sae("sae-a").get("/api/v1/keys/sae-b/enc_keys")),
         (KeyRing, "unwrap", lambda left: used.b.sae("sae-b").get(f"/api/v1/keys/sae-a/dec_keys?key_ID={left}")),
-        (KeyRing, "wrap", lambda left: a.hand_over(uuid4(), "kme-a", used.keys[0])),
+        (KeyWrap, "wrap", lambda left: a.hand_over(uuid4(), "kme-a", used.keys[0])),
         (KeyRing, "digest", lambda left: a.hand_over(uuid4(), "kme-a", used.keys[0])),
         (type(a.entity.audit), "end", lambda left: a.operator.get("/v1/status")),
     ]:

@@ -16,6 +16,7 @@ from kme.errors import Unavailable
 from kme.kek_folder import KekFolder
 from kme.keyring import KeyRing
 from kme.token_seal import TokenKey, TokenSeal
+from mutual_tls.identity import Identity
 
 from kme_steps import filled, pool_ids
 
@@ -50,12 +51,16 @@ def folder(tmp_path, token):
     return lambda: KekFolder(tmp_path / "keks", TokenSeal(token))
 
 
-def test_a_kme_delivers_and_rotates_with_its_kek_sealed_by_a_token(network, make_site, folder, restarted):
-    """a's stores are as good as new: nothing was stored yet."""
+def test_a_kme_delivers_and_rotates_with_its_kek_sealed_by_a_token(network, make_site, folder):
     network.a.entity.keystore._redis.flushdb()
+    network.a.scheduler.resign()
     site = make_site("kme-a", kek=None, keks=folder(), peers=network.a.peers)
     site.entity.prepare()
-    site.scheduler, network.a, network.qkde.sites = network.a.scheduler, site, [site, network.b]
+    port = network.qkde.at("kme-a")
+    site.scheduler = site.entity.scheduler(port, clock=lambda: site.clock[0], start_round=lambda work: work())
+    network.b.peers["kme-a"] = type(site.peers["kme-b"])(site.apps["kme"], Identity("kme", "kme-b"))
+    network.a, network.qkde.sites = site, [site, network.b]
+    network.exchange_witness()
     filled(network, 5)
     assert site.operator.get("/v1/kek").get_json()["kept_in"] == "pkcs11"
     site.entity.kek_rotation.begin()
