@@ -27,6 +27,6 @@ class RevocationRecords:
                     (authority, serial_number),
                 )
                 if sql.rowcount:
-                    detail = {"authority": authority, "serial": f"0x{serial_number:x}"}
+                    detail = {"authority": authority, "serial": f"{serial_number:x}"}
                     write_audit(sql, "certificate_revoked", detail)
         self._recorded |= new

@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+# Of TLS 1.2: forward secrecy and authenticated encryption; 1.3 has no others.
+GOOD_SUITES = "ECDHE+AESGCM:ECDHE+CHACHA20"
+
 
 class CredentialError(Exception):
     """A certificate, key or authority file is missing or unusable, or a context is weaker than it must be."""
@@ -43,6 +46,7 @@ def server_context(credentials: Credentials, callers: Path) -> ssl.SSLContext:
     """The context of a listener whose callers must show a certificate signed by the one authority in `callers`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(GOOD_SUITES)
     # CERT_REQUIRED is 2; True would be CERT_OPTIONAL and let clients without a certificate in.
     context.verify_mode = ssl.CERT_REQUIRED
     _load(context, credentials, callers)
@@ -66,6 +70,7 @@ def refuse_weak(context: ssl.SSLContext, listener: str) -> None:
         "it is no server's context": context.protocol == ssl.PROTOCOL_TLS_SERVER,
         "it accepts proxy certificates": not context.verify_flags & ssl.VERIFY_ALLOW_PROXY_CERTS,
         "it allows ciphers of less than 128 bits": all(one["strength_bits"] >= 128 for one in context.get_ciphers()),
+        "it allows ciphers without authenticated encryption": all(one["aead"] for one in context.get_ciphers()),
         "it allows ciphers without a certificate": not any(one["auth"] == "auth-null" for one in context.get_ciphers()),
     }
     if problems := [problem for problem, good in wanted.items() if not good]:

@@ -107,6 +107,33 @@ ENVIRONMENT = (
         "A file of addresses to dial instead of those in the address book, in the same form: for proxies of tests.",
         SERVICES,
     ),
+    *(
+        Setting(f"QKD_{name}_TIMEOUT_S", float, default, meaning, SERVICES, 0.1, 3_600)
+        for name, default, meaning in (
+            ("HANDSHAKE", 10.0, "How long a client has for the TLS handshake, in s, from when it connects."),
+            ("IDLE", 75.0, "How long a connection is kept between two requests."),
+            ("REQUEST", 20.0, "How long a request may take to arrive, from its first byte to its last; then 408."),
+            ("ANSWER", 30.0, "How long a client may take to receive an answer."),
+        )
+    ),
+    Setting(
+        "QKD_MAX_CONNECTIONS",
+        int,
+        2_000,
+        "Connections that a listener has in each worker. Where it is full, whoever has most there loses the oldest.",
+        SERVICES,
+        1,
+        100_000,
+    ),
+    Setting(
+        "QKD_SEED",
+        int,
+        None,
+        "The same key bits at every run, for tests: whoever knows it knows every key.",
+        "QKDE",
+        0,
+        2**31 - 1,
+    ),
     Setting("QKD_WORKERS", int, 1, "Worker processes of a KME's server.", "KME", 1, 64),
     Setting(
         "QKD_LOG_LEVEL",
@@ -132,6 +159,13 @@ ENVIRONMENT = (
         "`wheels`: the system's database servers are not looked for.",
         COMMAND,
         choices=("wheels",),
+    ),
+    Setting(
+        "QKD_LAB_HOSTS",
+        str,
+        "",
+        "More names and addresses, with blanks between, for the certificates of a new lab's listeners.",
+        COMMAND,
     ),
     Setting("QKD_LAB_SERVICES", str, "", "Another package of entry modules than the lab's own.", COMMAND),
     Setting(

@@ -42,6 +42,7 @@ MEANINGS = {
         "links": "One for each link between two sites.",
         "connections": "One for each pair of SAEs, a master and a slave.",
         "doors": "Which APIs beside ETSI GS QKD 014 the KMEs serve (docs/other-doors.md).",
+        "demo_saes": "Whether a process that uses keys runs for each SAE.",
         "kme": "Settings of all KMEs: see above.",
     },
     "[[sites]]": {

@@ -33,6 +33,8 @@ def kme_for_the_master(operator: Operator) -> Peer:
 
 
 def first_connection(topology: Topology) -> Connection:
+    if not topology.demo_saes:
+        raise LabError("the topology has demo_saes = false: the demo needs the SAEs' processes")
     if not topology.connections:
         raise LabError("the topology has no connection: the demo needs one")
     return topology.connections[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -95,9 +96,14 @@ class LabFolder:
             write_where_different(self.topology, wanted.read_bytes(), 0o644)
         return topology
 
-    def prepare(self, topology: Topology, book: AddressBook, urls: dict[str, str]) -> None:
-        """Certificates, secrets, the address book and the endpoints: what the processes need before they start."""
-        Pki(self.pki, datetime.now(UTC)).make(topology)
+    def prepare(
+        self, topology: Topology, book: AddressBook, urls: dict[str, str], more_hosts: Iterable[str] = ()
+    ) -> None:
+        """Certificates, secrets, the address book and the endpoints: what the processes need before they start.
+
+        `more_hosts`: names and addresses that the certificates of listeners carry beside their own.
+        """
+        Pki(self.pki, datetime.now(UTC)).make(topology, more_hosts)
         make_secrets(topology, self.path)
         for link in topology.links:
             for site in () if link.is_quantum else (link.alice, link.bob):

@@ -80,7 +80,7 @@ def services(topology: Topology) -> Iterator[Process]:
             name, "scheduler", index, site.name, "kme_scheduler", {"ops": OPERATOR},
             name, "kme", site.kme_id, KME, (KME, QKD),
         )  # fmt: skip
-    saes = [(site, sae) for site in topology.sites for sae in site.saes]
+    saes = [(site, sae) for site in topology.sites for sae in site.saes if topology.demo_saes]
     for index, (site, sae) in enumerate(saes):
         yield Process(
             sae, "sae", index, site.name, "sae_node", {"app": APP, "ops": OPERATOR},

@@ -171,6 +171,7 @@ class Topology:
     connections: tuple[Connection, ...]
     kme: Mapping[str, Any] = field(default_factory=dict, hash=False)  # what of qkd_lab.configuration.KME is given
     doors: tuple[str, ...] = DOORS  # which APIs beside ETSI GS QKD 014 its KMEs serve
+    demo_saes: bool = True  # whether a process that uses keys runs for each SAE
 
     @cached_property
     def _site_of_sae(self) -> dict[str, Site]:
@@ -258,8 +259,8 @@ def _topology(document: dict, name: str) -> Topology:
     section = document.get("kme", {})
     problems.add(section_problems(section if isinstance(section, dict) else {}))
     problems.raise_any()
-    doors = top.get("doors", DOORS)
-    return Topology(top["name"], tuple(sites), tuple(links), tuple(connections), top["kme"], doors)
+    given = {name: top[name] for name in ("doors", "demo_saes") if name in top}
+    return Topology(top["name"], tuple(sites), tuple(links), tuple(connections), top["kme"], **given)
 
 
 def _check_origin(table: dict, where: str) -> None:

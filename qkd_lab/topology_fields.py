@@ -136,6 +136,7 @@ TOP = {
     "connections": Key("[[connections]] tables", _tables, default=()),
     "kme": Key("a [kme] table", lambda value: isinstance(value, dict), default={}),
     "doors": Key(f"a list with any of {', '.join(DOORS)}, each once", _doors),
+    "demo_saes": Key("true or false", lambda value: isinstance(value, bool)),
 }
 
 SITE = {

@@ -131,6 +131,12 @@ class Etsi014Client:
     def close(self) -> None:
         self._session.close()
 
+    def __enter__(self) -> Etsi014Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def _current_session(self) -> requests.Session:
         """A renewed certificate is shown on the next connection; calls under way end on theirs."""
         if (found := stamps(self._files)) != self._stamps:

@@ -1,14 +1,10 @@
-"""How connections are served: a thread is used while a request is being answered, and for nothing else.
+"""A connection to a listener: a thread is used while something can be done for its client, and never to wait for it.
 
-gunicorn's gthread, changed in four places. The listener that accepted a connection decides its TLS context. In the
-poller a connection waits for its first bytes, and between TLS handshake and request. Handshake and request have
-deadlines, so that a client that sends slowly or not at all is cut off. Each listener has threads of its own: SAEs can't
-keep the peer KME or an operator out.
+What is waited for has one deadline: for the handshake, the whole request, the client to take the answer.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import logging
@@ -16,172 +12,195 @@ import selectors
 import socket
 import ssl
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 from gunicorn import http, util
-from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException, UnsupportedTransferCoding
-from gunicorn.workers.gthread import _DEFER, TConn, ThreadWorker
+from gunicorn.workers.gthread import TConn
 
 from mutual_tls.server_tls import ServerTls
 
+from .arriving import Arriving, Unacceptable
+
 log = logging.getLogger(__name__)
 
-HANDSHAKE_S = 10.0
-REQUEST_S = 20.0  # from the first byte of a request to its last
-ANSWER_S = 30.0  # for the client to take the answer
 LINGER_S = 0.5
-UNREADABLE = {LimitRequestLine: 414, LimitRequestHeaders: 431, UnsupportedTransferCoding: 501}
+RECEIVED_AT_ONCE = 1 << 16
 
 
-class ListenerWorker(ThreadWorker):
-    """A worker with several listeners; `cfg.listener_tls`: name and TLS of each, in the order of binds."""
+class TimeUp(Exception):
+    """What was waited for did not come in time."""
 
-    def init_process(self) -> None:
-        self._listeners = {
-            sock.getsockname(): (name, tls, ThreadPoolExecutor(self.cfg.threads, name))
-            for sock, (name, tls) in zip(self.sockets, self.cfg.listener_tls, strict=True)
-        }
-        super().init_process()
 
-    def accept(self, listener: Any) -> None:
-        try:
-            sock, client = listener.accept()
-        except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
-                raise
-            return
-        address = listener.getsockname()
-        name, tls, _ = self._listeners[address]
-        conn = ListenerConnection(self.cfg, sock, client, address, name, tls)
-        self.nr_conns += 1
-        conn.set_timeout()
-        self.pending_conns.append(conn)
-        self.poller.register(sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
-
-    def enqueue_req(self, conn: Any) -> None:
-        *_, threads = self._listeners[conn.server]
-        future = threads.submit(self.handle, conn)
-        future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
-
-    def handle(self, conn: Any) -> Any:
-        if not conn.initialized:
-            if not conn.handshake():
-                return False
-            conn.data_ready = False
-            if not conn.wait_for_data(0):
-                return _DEFER
-        keep = super().handle(conn)
-        conn.sock.send_held_head()
-        if keep is False:
-            conn.let_the_answer_arrive()
-        return keep
-
-    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
-        """What is no HTTP request gets an answer like every refusal. Its text is not quoted: it may be anything."""
-        status = UNREADABLE.get(type(exc), 400 if isinstance(exc, ParseException) else 500)
-        reason = f"the request can't be read: {type(exc).__name__}" if status != 500 else "internal error"
-        log.warning("%s: %s", addr[0] if addr else "a client", reason)
-        body = json.dumps({"message": reason}, separators=(",", ":")).encode()
-        head = f"HTTP/1.1 {status} {type(exc).__name__}\r\nConnection: close\r\nContent-Type: application/json\r\n"
-        with contextlib.suppress(OSError):
-            util.write_nonblock(client, f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+def refusal(status: int, reason: str, message: str) -> bytes:
+    """An answer in the form of all errors, which ends the connection."""
+    body = json.dumps({"message": message}, separators=(",", ":"))
+    head = f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
 
 
 class ListenerConnection(TConn):
-    """A connection to one listener."""
+    """A connection to one listener. `answer` is gunicorn's `handle`: it has the application answer the one request that
+    lies in the socket, and says whether the connection may be kept."""
 
-    def __init__(self, cfg: Any, sock: Any, client: Any, server: Any, name: str, tls: ServerTls) -> None:
+    def __init__(
+        self, cfg: Any, sock: Any, client: Any, server: Any, name: str, tls: ServerTls, answer: Callable[..., Any]
+    ) -> None:
         super().__init__(cfg, sock, client, server)
-        self._name = name
+        self.initialized = True  # gunicorn would do the handshake its way
+        self.name = name
+        self.caller: bytes | None = None  # the certificate
+        self.arriving = Arriving(cfg.max_body_bytes[name])
+        self.accepted_at = time.monotonic()
+        self.until = self.accepted_at + cfg.limits.handshake_s
+        self.time_is_up = False
         self._tls = tls
+        self._answer = answer
+        self._life = self._served()
 
-    def handshake(self) -> bool:
-        """True when there is a TLS session with a client whose certificate the listener's authority signed."""
-        self.initialized = True
-        self.sock.settimeout(HANDSHAKE_S)
-        self.sock = self._tls.wrap(self.sock)
+    def go_on(self) -> int:
+        """Does what can be done now. What the poller is to wait for then; 0: it is over."""
         try:
-            self.sock.do_handshake()
-        except OSError as error:
+            return self._life.throw(TimeUp()) if self.time_is_up else next(self._life)
+        except (StopIteration, TimeUp, OSError):
+            return 0
+
+    def close(self, graceful: bool = False) -> None:
+        self._life.close()
+        util.close(self.sock)
+
+    def _served(self) -> Iterator[int]:
+        if (yield from self._handshake()):
+            while (yield from self._one_request()):
+                pass
+        yield from self._let_the_answer_arrive()
+
+    def _handshake(self) -> Iterator[int]:
+        """True when there is a TLS session with a client whose certificate the listener's authority signed."""
+        try:
+            self.sock = self._tls.wrap(self.sock)
+            yield from _when_possible(self.sock.do_handshake)
+        except (OSError, TimeUp) as error:
             cause = getattr(error, "verify_message", "") or getattr(error, "reason", "") or str(error)
-            log.warning("listener %s: TLS handshake with %s failed: %s", self._name, self.client[0], cause)
-            self.let_the_answer_arrive()
+            cause = "it took too long" if isinstance(error, TimeUp) else cause
+            log.warning("listener %s: TLS handshake with %s failed: %s", self.name, self.client[0], cause)
             return False
+        self.caller = self.sock.getpeercert(binary_form=True)
         self.parser = http.get_parser(self.cfg, self.sock, self.client)
         return True
 
-    def let_the_answer_arrive(self) -> None:
+    def _one_request(self) -> Iterator[int]:
+        """Whether there may be another."""
+        keep = False
+        try:
+            request = yield from self._whole_request()
+        except Unacceptable as error:
+            log.warning("listener %s: %s: %s", self.name, self.client[0], error)
+            self.sock.sendall(refusal(error.status, "Refused", str(error)))
+        else:
+            if request is None:
+                return False
+            self.sock.begin(request)
+            keep = self._answer(self) and self.sock.was_read_to_its_end() and not self.parser.unreader.buf.getvalue()
+        self._within(self.cfg.limits.answer_s)
+        yield from self._send(self.sock.end())
+        return keep
+
+    def _whole_request(self) -> Iterator[int]:
+        """None: the client has ended the connection, or said nothing for long, between two requests."""
+        arriving = self.arriving
+        self._within(self.cfg.limits.request_s if arriving.octets else self.cfg.limits.idle_s)
+        try:
+            while (request := arriving.take()) is None:
+                if arriving.waits_for_continue:
+                    arriving.waits_for_continue = False
+                    yield from self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
+                octets = yield from _when_possible(self.sock.receive, RECEIVED_AT_ONCE)
+                if not octets:
+                    raise EOFError
+                if not arriving.octets:
+                    self._within(self.cfg.limits.request_s)
+                arriving.octets += octets
+        except (EOFError, TimeUp) as error:
+            if not arriving.octets:
+                return None
+            if isinstance(error, EOFError):
+                raise Unacceptable(400, "the request can't be read: it did not arrive whole") from None
+            raise Unacceptable(408, f"the request did not arrive within {self.cfg.limits.request_s:g} s") from None
+        return request
+
+    def _send(self, octets: bytes) -> Iterator[int]:
+        left = memoryview(octets)
+        while left:
+            sent = yield from _when_possible(self.sock.transmit, left)
+            left = left[sent:]
+
+    def _let_the_answer_arrive(self) -> Iterator[int]:
         """Closing while the client still sends would reset the connection, and the last answer, or the alert that names
         the cause, would be lost."""
-        until = time.monotonic() + LINGER_S
-        with contextlib.suppress(OSError):
-            self.sock.shutdown(socket.SHUT_WR)
-            while (left := until - time.monotonic()) > 0:
-                self.sock.settimeout(left)
-                if not socket.socket.recv(self.sock, 1 << 16):
-                    break
+        self._within(LINGER_S)
+        self.sock.shutdown(socket.SHUT_WR)
+        while (yield from _when_possible(partial(socket.socket.recv, self.sock), RECEIVED_AT_ONCE)):
+            pass
 
-    def close(self, graceful: bool = False) -> None:
-        """At once: this runs in the thread that accepts, which must not wait for anybody."""
-        util.close(self.sock)
+    def _within(self, seconds: float) -> None:
+        self.until = time.monotonic() + seconds
+
+
+def _when_possible(call: Callable[..., Any], *arguments: Any) -> Iterator[int]:
+    while True:
+        try:
+            return call(*arguments)
+        except (ssl.SSLWantReadError, BlockingIOError):
+            yield selectors.EVENT_READ
+        except ssl.SSLWantWriteError:
+            yield selectors.EVENT_WRITE
 
 
 class RequestSocket(ssl.SSLSocket):
-    """gunicorn makes a socket blocking when a request begins: from then on all of it has REQUEST_S to arrive.
+    """What gunicorn and the application see of a connection: one whole request to read, and room for its answer, which
+    is sent when it is complete. Neither ever waits, whatever is done with timeouts."""
 
-    It sends an answer's head and body in two writes. Some clients read once and take that for all, so the head waits
-    for the body, and both leave as one TLS record where they fit into one.
-    """
-
-    _until: float | None = None
-    _head = b""
+    _request = memoryview(b"")
+    _answer = b""
     _copies = 1
+
+    receive, transmit = ssl.SSLSocket.recv, ssl.SSLSocket.send
+
+    def begin(self, request: bytes) -> None:
+        self._request = memoryview(request)
+        self._answer, self._copies = b"", 1
+
+    def was_read_to_its_end(self) -> bool:
+        return not self._request
+
+    def end(self) -> bytes:
+        """The answer, to be sent."""
+        answer, self._answer = self._answer * self._copies, b""
+        return answer
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        taken, self._request = self._request[:buflen], self._request[buflen:]
+        return bytes(taken)
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        """gunicorn's `100 Continue`: the client has had its own, or the body is there."""
+        return len(data)
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        if not self._copies:
+            raise BrokenPipeError(errno.EPIPE, "the connection was cut off on purpose")
+        self._answer += data
+
+    def setblocking(self, flag: bool) -> None:
+        """It never blocks."""
 
     def cut_off(self) -> None:
         """A fault on purpose (kme.web.faults): the client sees the connection end, and never the answer."""
         self._copies = 0
-        with contextlib.suppress(OSError):
-            socket.socket.shutdown(self, socket.SHUT_RDWR)
+        self.shutdown(socket.SHUT_RDWR)
 
     def answer_twice(self) -> None:
         """A fault on purpose: the next answer goes out as it is, and again."""
         self._copies = 2
-
-    def sendall(self, data: Any, flags: int = 0) -> None:
-        if not self._head and data[:7] == b"HTTP/1." and data[-4:] == b"\r\n\r\n":
-            self._head = bytes(data)
-            return
-        head, self._head = self._head, b""
-        if not self._copies:
-            raise BrokenPipeError(errno.EPIPE, "the connection was cut off on purpose")
-        copies, self._copies = self._copies, 1
-        super().sendall((head + data) * copies if head or copies > 1 else data, flags)
-
-    def send_held_head(self) -> None:
-        """The head of an answer without a body."""
-        if self._head:
-            head, self._head = self._head, b""
-            with contextlib.suppress(OSError):
-                super().sendall(head)
-
-    def setblocking(self, flag: bool) -> None:
-        super().setblocking(flag)
-        self._until = time.monotonic() + REQUEST_S if flag else None
-        if flag:
-            self.settimeout(ANSWER_S)
-
-    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
-        if self._until is None:
-            return super().recv(buflen, flags)
-        left = self._until - time.monotonic()
-        try:
-            if left <= 0:
-                raise TimeoutError
-            self.settimeout(left)
-            return super().recv(buflen, flags)
-        except TimeoutError:
-            raise ConnectionResetError(errno.ECONNRESET, "the request did not arrive in time") from None
-        finally:
-            self.settimeout(ANSWER_S)

@@ -74,6 +74,7 @@ def make(settings: Settings) -> Server:
             listener("ops", ops),
         ],
         threads=THREADS,
+        limits=settings.limits,
         workers=settings.worker_count,
         background=audit_revocations(settings, authorities.values(), kme.revocations),
     )

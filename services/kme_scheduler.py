@@ -33,6 +33,7 @@ def make(settings: Settings) -> Server:
             )
         ],
         threads=4,
+        limits=settings.limits,
         background=scheduler.run,
     )
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import logging
+import resource
 import ssl
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,15 @@ from mutual_tls.app import CERTIFICATE, FAULT
 from mutual_tls.contexts import Credentials
 from mutual_tls.server_tls import ServerTls
 
-from .connections import ListenerWorker, RequestSocket
+from .connections import RequestSocket
+from .limits import Limits
+from .worker import ListenerWorker
 
 log = logging.getLogger(__name__)
 
-KEEPALIVE_S = 75
 GRACEFUL_STOP_S = 5
 WORKER_SILENCE_S = 120
-MAX_CONNECTIONS = 4000
+OTHER_DESCRIPTORS = 256  # stores, peers, files
 REFRESHED_EVERY_S = 1.0  # certificates and revocation lists, from their files
 
 
@@ -58,12 +60,14 @@ class Server(BaseApplication):
         *,
         threads: int,
         workers: int = 1,
+        limits: Limits | None = None,
         background: Callable[[threading.Event], None] | None = None,
     ) -> None:
         self._name = name
         self._credentials = credentials
         self._listeners = listeners
         self._options = {"threads": threads, "workers": workers}
+        self._limits = within_descriptors(limits or Limits(), sum(len(one.binds) for one in listeners))
         self._background = background
         # Made here, in the master: resumption tickets of one worker are then good at every other.
         self._tls = [ServerTls(listener.name, credentials, listener.callers) for listener in listeners]
@@ -81,13 +85,15 @@ class Server(BaseApplication):
             **self._options,
             "bind": [bind for bind, *_ in bound],
             "worker_class": ProcessWorker,
-            "worker_connections": MAX_CONNECTIONS,
+            # Never reached: each listener has a number of its own.
+            "worker_connections": self._limits.connection_count * len(bound) + self._options["threads"] + 1,
             "logger_class": ProcessLog,
             "proc_name": self._name,
             # These two only tell gunicorn that the scheme is https: each listener has its own context.
             "certfile": str(self._credentials.certificate),
             "keyfile": str(self._credentials.key),
-            "keepalive": KEEPALIVE_S,
+            "keepalive": 1,  # how long is said by the limits
+            "forwarded_allow_ips": "",  # nobody may say on whose behalf, or by what scheme, he calls
             "graceful_timeout": GRACEFUL_STOP_S,
             "timeout": WORKER_SILENCE_S,
             "post_worker_init": self._start_threads,
@@ -95,10 +101,14 @@ class Server(BaseApplication):
         }.items():
             self.cfg.set(key, value)
         self.cfg.listener_tls = [(name, tls) for _, name, tls in bound]
+        self.cfg.limits = self._limits
 
     def load(self) -> Callable[..., Any]:
-        served = {
-            id(tls.context): (tls, listener.app()) for tls, listener in zip(self._tls, self._listeners, strict=True)
+        apps = [listener.app() for listener in self._listeners]
+        served = {id(tls.context): (tls, app) for tls, app in zip(self._tls, apps, strict=True)}
+        self.cfg.max_body_bytes = {
+            listener.name: app.config["MAX_CONTENT_LENGTH"]
+            for listener, app in zip(self._listeners, apps, strict=True)
         }
 
         def by_listener(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
@@ -141,6 +151,20 @@ class Server(BaseApplication):
             log.exception("the background work of %s failed; the worker is replaced", self._name)
         finally:
             worker.handle_exit(None, None)  # the master starts another, unless it is stopping itself
+
+
+def within_descriptors(limits: Limits, bind_count: int) -> Limits:
+    """As many connections as wanted, or as this process may have open, which is raised as far as it can be."""
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = limits.connection_count * bind_count + OTHER_DESCRIPTORS
+    given = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+    if allowed != resource.RLIM_INFINITY and allowed < given:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (given, most))
+    if given == wanted:
+        return limits
+    fitting = max(1, (given - OTHER_DESCRIPTORS) // bind_count)
+    log.warning("%d file descriptors are allowed: a listener has up to %d connections", given, fitting)
+    return replace(limits, connection_count=fitting)
 
 
 class ProcessWorker(ListenerWorker):

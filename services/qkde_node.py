@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from dataclasses import asdict
@@ -10,10 +11,11 @@ from mutual_tls.identity import Identity
 from qkd_lab.topology import Link
 from qkde.bb84.parameters import RoundParameters
 from qkde.bb84.randomness import OsRandomness
-from qkde.node.ends import AliceEnd, BobEnd, LinkEnd
+from qkde.node.ends import AliceEnd, BobEnd, LinkEnd, RandomnessOfRound
 from qkde.node.entity import QkdEntity
 from qkde.node.handover import Handover
 from qkde.node.pads import FilePads
+from qkde.node.seeded import SeededRounds
 from qkde.node.spool import Spool
 from qkde.node.web import classical_app, kme_app, ops_app
 from qkde.parameter_sets.rounds import round_parameters
@@ -21,6 +23,8 @@ from qkde.parameter_sets.rounds import round_parameters
 from .listeners import Listener, Server
 from .process import run
 from .settings import Settings, SettingsError
+
+log = logging.getLogger(__name__)
 
 REPORTS_KEPT = 50
 QKDE_TIMEOUT_S = 30.0
@@ -46,6 +50,12 @@ def make(settings: Settings) -> Server:
     handover = Handover(spool, settings.peer(kme.id, "qkde", kme))
     reports: deque = deque(maxlen=REPORTS_KEPT)
 
+    def randomness(link: Link) -> RandomnessOfRound:
+        if settings.seed is None:
+            return lambda _owner: OsRandomness()
+        log.warning("link %s: QKD_SEED is set, so every key of this network can be told beforehand", link.name)
+        return SeededRounds(settings.seed, settings.process, link.name)
+
     def end(link: Link) -> AliceEnd | BobEnd:
         other = link.bob if site == link.alice else link.alice
         pre_shared_key = bytes.fromhex(settings.secret(link.pre_shared_key))
@@ -56,7 +66,7 @@ def make(settings: Settings) -> Server:
             other_qkde=settings.peer(other_qkde.id, "classical", other_qkde, timeout_s=QKDE_TIMEOUT_S),
             quantum=settings.peer(quantum.id, "qkd", quantum, timeout_s=QLINK_TIMEOUT_S),
             parameters=_parameters(link),
-            randomness=OsRandomness(),
+            randomness=randomness(link),
             pads=FilePads(settings.state / "pads", spool_key, link.name, pre_shared_key),
             clock=time.monotonic,
             spool=spool,
@@ -75,6 +85,7 @@ def make(settings: Settings) -> Server:
             Listener("ops", settings.bind("ops"), settings.authority("operator"), lambda: ops_app(entity)),
         ],
         threads=12,
+        limits=settings.limits,
         background=entity.run,
     )
 

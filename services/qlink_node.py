@@ -28,6 +28,7 @@ def make(settings: Settings) -> Server:
             Listener("ops", settings.bind("ops"), settings.authority("operator"), lambda: ops_app(link)),
         ],
         threads=8,
+        limits=settings.limits,
         background=link.keep_expiring,
     )
 

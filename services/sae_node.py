@@ -40,6 +40,7 @@ def make(settings: Settings) -> Server:
             Listener("ops", settings.bind("ops"), trust / "operator.pem", lambda: ops_app(sae_id, kme, peer, inbox)),
         ],
         threads=8,
+        limits=settings.limits,
     )
 
 

@@ -21,6 +21,8 @@ from mutual_tls.identity import Identity
 from qkd_lab import configuration
 from qkd_lab.topology import Topology, TopologyError, load
 
+from .limits import Limits
+
 DATABASE_FOLDER = Path(__file__).resolve().parent.parent / "db"
 
 
@@ -42,10 +44,12 @@ class Settings:
     more_hosts: tuple[str, ...]
     log_level: str
     worker_count: int
+    limits: Limits
     keys: Path
     appendfsync: str  # what Redis is meant to have
     kme: Mapping[str, Any]  # by the names of kme.model.KmeSettings
     faults: Mapping[str, Any]  # by those of kme.faults.Faults
+    seed: int | None = None
     detours_file: Path | None = None
     revocations: Path | None = None
 
@@ -68,10 +72,15 @@ class Settings:
             more_hosts=tuple(found["QKD_ALSO_AT"].split()),
             log_level=found["QKD_LOG_LEVEL"],
             worker_count=found["QKD_WORKERS"],
+            limits=Limits(
+                *(found[f"QKD_{name}_TIMEOUT_S"] for name in ("HANDSHAKE", "IDLE", "REQUEST", "ANSWER")),
+                connection_count=found["QKD_MAX_CONNECTIONS"],
+            ),
             keys=Path(found["QKD_KEYS"] or Path(found["QKD_STATE"]) / "keys"),
             appendfsync=found["QKD_APPENDFSYNC"],
             kme={one.name: kme[one.name].value for one in configuration.KME},
             faults={one.name.removeprefix("fault_"): kme[one.name].value for one in configuration.FAULTS},
+            seed=found["QKD_SEED"],
             detours_file=Path(found["QKD_DETOURS"]) if found["QKD_DETOURS"] else None,
             revocations=Path(found["QKD_CRLS"]) if found["QKD_CRLS"] else None,
         )

@@ -13,6 +13,7 @@ from qkd_lab.cli.config import config
 from qkd_lab.cli.connection import connection
 from qkd_lab.cli.demo import demo
 from qkd_lab.cli.doctor import doctor
+from qkd_lab.cli.exec import exec_
 from qkd_lab.cli.fault import fault
 from qkd_lab.cli.kek import kek
 from qkd_lab.cli.link import link
@@ -39,7 +40,7 @@ def cli() -> None:
 
 for command in (
     up, down, status, demo, register, sae, connection, link, fault, pki, audit, kek, config, doctor, bb84, rate,
-    verify_block,
+    verify_block, exec_,
 ):
     cli.add_command(command)
 

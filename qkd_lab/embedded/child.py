@@ -90,10 +90,11 @@ class Child:
         self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
         return f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
 
-    def ask_to_stop(self) -> None:
+    def ask_to_stop(self, at_once: bool = False) -> None:
+        """`at_once`: as if the supervisor had died."""
         if self._process is not None:
             # Not Popen.send_signal, which reaps a process that has ended: that is for `died` alone.
-            os.kill(self._process.pid, self.program.stop_signal)
+            os.kill(self._process.pid, self.program.death_signal if at_once else self.program.stop_signal)
 
     def kill(self) -> None:
         if self._process is not None:

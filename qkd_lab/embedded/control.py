@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import qkd_lab
@@ -21,11 +21,20 @@ STOP_WITHIN_S = 90.0
 OnEvent = Callable[[str, str], None]
 
 
-def start(lab: LabFolder, topology: Path, timeout_s: float, on_event: OnEvent) -> None:
-    """Starts the lab and returns when all of it is ready; the supervisor then runs on by itself.
+def start(
+    lab: LabFolder,
+    topology: Path,
+    timeout_s: float,
+    on_event: OnEvent,
+    *,
+    ends_with_caller: bool = False,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Starts the lab and returns its supervisor when all of it is ready; it then runs on by itself.
 
     `on_event(event, process)` hears how it goes. If it does not become ready or the caller is interrupted, nothing
-    is left running. Raises LabError.
+    is left running. With `ends_with_caller` the lab stops and its folder goes when this process has ended, however it
+    ended. `environment`: settings of its processes, beside this process's own. Raises LabError.
     """
     home = Path(qkd_lab.__file__).resolve().parent.parent
     path = os.pathsep.join(filter(None, [str(home), os.environ.get("PYTHONPATH")]))
@@ -39,13 +48,14 @@ def start(lab: LabFolder, topology: Path, timeout_s: float, on_event: OnEvent) -
                 str(lab.path),
                 str(topology.resolve()),
                 str(timeout_s),
+                *([str(os.getpid())] if ends_with_caller else []),
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
             cwd=lab.path.parent,
             # Nothing in the user's folder may stand in for a module.
-            env={**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"},
+            env={**os.environ, **(environment or {}), "PYTHONPATH": path, "PYTHONSAFEPATH": "1"},
             start_new_session=True,
         )
     assert supervisor.stdout
@@ -57,7 +67,7 @@ def start(lab: LabFolder, topology: Path, timeout_s: float, on_event: OnEvent) -
                 raise LabError(event["message"])
             on_event(event["event"], event.get("process", ""))
             if event["event"] == "running":
-                return
+                return supervisor
         supervisor.wait()
         last = lab.log("supervisor").read_text(errors="replace").strip().rpartition("\n")[2]
         raise LabError(f"the lab's supervisor ended while starting: {last} (all of it: {lab.log('supervisor')})")

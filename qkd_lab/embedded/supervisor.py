@@ -1,7 +1,8 @@
 """The supervisor of one lab: a detached process that starts everything, watches it, and ends with all of it.
 
-`python -m qkd_lab.embedded.supervisor FOLDER TOPOLOGY TIMEOUT_S`, its standard output a pipe to whoever waits for the
-lab to be ready: a JSON object per line, `{"event": "preparing" | "starting" | "ready" | "running" | "failed", ...}`.
+`python -m qkd_lab.embedded.supervisor FOLDER TOPOLOGY TIMEOUT_S [OWNER]`, its standard output a pipe to whoever waits
+for the lab to be ready: a JSON object per line, `{"event": "preparing" | "starting" | "ready" | "running" | "failed"}`.
+With OWNER, the process id of its parent, the lab ends and its folder is removed when that parent has gone.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 
 from qkd_lab.addresses import embedded, endpoints
 from qkd_lab.embedded.child import Child
+from qkd_lab.embedded.control import remove
 from qkd_lab.embedded.databases import NotReady, Servers
 from qkd_lab.embedded.ports import Ports
 from qkd_lab.embedded.programs import programs
@@ -41,10 +43,16 @@ Report = Callable[..., None]
 
 
 class Supervisor:
-    """Runs children until it is told to stop. `record` keeps the state, `report` tells who waits for the start."""
+    """Runs children until it is told to stop. `record` keeps the state, `report` tells who waits for the start.
 
-    def __init__(self, children: list[Child], record: Callable[[str, list[Child]], None], report: Report) -> None:
+    `owner`: a parent whose end means the same, and 0 where there is none.
+    """
+
+    def __init__(
+        self, children: list[Child], record: Callable[[str, list[Child]], None], report: Report, owner: int = 0
+    ) -> None:
         self.children = children
+        self._owner = owner
         self._record = record
         self._report = report
         self._reasons: dict[str, str] = {}
@@ -72,11 +80,12 @@ class Supervisor:
             self._step(time.monotonic())
 
     def stop(self) -> None:
-        """Ends everything in order; what does not end by itself is killed."""
+        """Ends everything in order; what does not end by itself is killed. A lab with an owner leaves nothing behind,
+        so its processes need not finish anything."""
         for kinds in STOP_ORDER:
             wave = [child for child in self.children if child.program.kind in kinds]
             for child in wave:
-                child.ask_to_stop()
+                child.ask_to_stop(at_once=bool(self._owner))
             until = time.monotonic() + STOP_TIMEOUT_S
             while alive := [child for child in wave if child.pid and not child.died(time.monotonic())]:
                 if time.monotonic() > until:
@@ -115,13 +124,17 @@ class Supervisor:
             child.state = "ready"
             log.info("%s is ready", child.program.name)
 
-    @staticmethod
-    def _told_to_stop(timeout_s: float) -> bool:
+    def _told_to_stop(self, timeout_s: float) -> bool:
         got = signal.sigtimedwait(SIGNALS, timeout_s)
-        return got is not None and got.si_signo != signal.SIGCHLD
+        return is_orphan(self._owner) or (got is not None and got.si_signo != signal.SIGCHLD)
 
 
-def supervise(lab: LabFolder, topology_file: Path, timeout_s: float, report: Report) -> None:
+def is_orphan(owner: int) -> bool:
+    """Whether the parent `owner` has gone: whoever takes over its children is another one."""
+    return bool(owner) and os.getppid() != owner
+
+
+def supervise(lab: LabFolder, topology_file: Path, timeout_s: float, report: Report, owner: int = 0) -> None:
     """Brings the lab in `lab` up, reports `running`, and returns when it was told to stop and nothing runs any more."""
     started_at = time.time()
     ports = Ports()
@@ -133,7 +146,8 @@ def supervise(lab: LabFolder, topology_file: Path, timeout_s: float, report: Rep
             topology = lab.keep_topology(topology_file)
             book = embedded(topology, ports.take, known_addresses(lab, topology))
             servers = Servers.choose(lab, state, os.environ)
-            lab.prepare(topology, book, endpoints(topology, book))
+            more_hosts = os.environ.get("QKD_LAB_HOSTS", "").split()
+            lab.prepare(topology, book, endpoints(topology, book), more_hosts)
             kept = {"pid": os.getpid(), "started_at": started_at, **servers.record()}
             log.info("%s, %s, data in %s", kept["postgres"], kept["redis"], kept["data"])
 
@@ -146,7 +160,7 @@ def supervise(lab: LabFolder, topology_file: Path, timeout_s: float, report: Rep
 
             children = [Child(program) for program in programs(lab, topology, book, servers, os.environ)]
             record("starting", children)
-            supervisor = Supervisor(children, record, report)
+            supervisor = Supervisor(children, record, report, owner)
             if supervisor.start(timeout_s):
                 report("running")
                 supervisor.watch()
@@ -178,8 +192,8 @@ def lock(lab: LabFolder):
 
 
 def main() -> None:
-    folder, topology, timeout = sys.argv[1:]
-    lab = LabFolder(Path(folder))
+    folder, topology, timeout, *owner = sys.argv[1:]
+    lab, parent = LabFolder(Path(folder)), int(owner[0]) if owner else 0
     # Before the first thread or child: signals wait until the loop takes them.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     lab.make()
@@ -205,12 +219,17 @@ def main() -> None:
             os.close(silence)
 
     try:
-        supervise(lab, Path(topology), float(timeout), report)
+        supervise(lab, Path(topology), float(timeout), report, parent)
     except (LabError, PkiError, TopologyError, OSError) as error:
         log.error("%s", error)
         with contextlib.suppress(LabError):
             report("failed", message=str(error))
         sys.exit(1)
+    finally:
+        if is_orphan(parent):
+            remove(lab)
+            with contextlib.suppress(OSError):
+                lab.path.parent.rmdir()  # unless there is more in it
 
 
 if __name__ == "__main__":

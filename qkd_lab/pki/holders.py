@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -62,12 +63,12 @@ class Holder:
         return pki / quote(self.name, safe="")
 
 
-def holders(topology: Topology) -> list[Holder]:
-    """Everyone in the topology who holds a certificate."""
+def holders(topology: Topology, more_hosts: Iterable[str] = ()) -> list[Holder]:
+    """Everyone in the topology who holds a certificate. `more_hosts`: at which every listener is reached, too."""
     found = []
     for process in services(topology):
         names = (process.name, *(listener_host(process, listener) for listener in process.listeners))
-        hosts = (*LOOPBACK, *(name for name in names if HOST_NAME.fullmatch(name)))
+        hosts = (*LOOPBACK, *(name for name in names if HOST_NAME.fullmatch(name)), *more_hosts)
         identity = Identity(process.role, process.id)
         callers = tuple(process.listeners.values())
         found.append(Holder(process.certificate, identity, process.authority, process.calls, callers, hosts))

@@ -36,12 +36,12 @@ class Pki:
         self.lists = folder.parent / "crl"
         self._now = now
 
-    def make(self, topology: Topology) -> list[str]:
+    def make(self, topology: Topology, more_hosts: Iterable[str] = ()) -> list[str]:
         """Makes or renews what is missing or no longer good, and nothing else; returns the names it made."""
         with self._locked():
             for site in topology.sites:
                 self._authority(sae_authority(site.name))
-            made = [holder.name for holder in holders(topology) if self._ensure(holder)]
+            made = [holder.name for holder in holders(topology, more_hosts) if self._ensure(holder)]
             self.publish_lists()
             return made
 

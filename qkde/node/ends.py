@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -29,6 +30,9 @@ SILENCE_LIMIT_S = 90.0
 ORDERS_REMEMBERED = 64
 
 
+RandomnessOfRound = Callable[[str], Randomness]  # by the round's owner; asked once for each
+
+
 class Busy(Exception):
     """Another round is running on the link and did not end in time."""
 
@@ -46,7 +50,7 @@ class LinkEnd:
     other_qkde: Peer
     quantum: Peer
     parameters: RoundParameters
-    randomness: Randomness
+    randomness: RandomnessOfRound
     pads: FilePads
     clock: Clock
     spool: Spool
@@ -110,7 +114,8 @@ class AliceEnd:
             self._end_round("Bob has started another round")
         end = self.end
         device = end.device(message.block_id)
-        self._alice = Alice(end.link, end.pads, device, end.randomness, end.clock, self._keep)
+        randomness = end.randomness(message.owner)
+        self._alice = Alice(end.link, end.pads, device, randomness, end.clock, self._keep)
         self._started = message
 
     def _end_round(self, reason: str) -> None:
@@ -153,7 +158,7 @@ class BobEnd:
             start,
             ClassicalChannel(end.other_qkde, end.link),
             end.device(start.block_id),
-            end.randomness,
+            end.randomness(start.owner),
             end.clock,
             end.pads,
             end.spool.keep,

@@ -72,12 +72,37 @@ def test_a_container_holds_its_own_identity_and_no_other(lab):
     }
 
 
-@pytest.mark.parametrize(
-    "service", ["kme-a", "kme-a-scheduler", "qkde-a", "qlink-a-b", "sae-a", "postgres-a", "redis-a"]
-)
-def test_no_process_runs_as_root(lab, service):
-    out, _, _ = lab.compose.exec_in_container(["id", "-u"], service_name=service)
-    assert out.strip() != "0"
+SERVICES = ("kme-a", "kme-a-scheduler", "qkde-a", "qlink-a-b", "sae-a", "postgres-a", "redis-a")
+EVERY_SERVICE = pytest.mark.parametrize("service", SERVICES)
+
+
+@EVERY_SERVICE
+def test_no_process_runs_as_root_has_a_capability_or_can_get_one(lab, service):
+    out, _, _ = lab.compose.exec_in_container(["cat", "/proc/1/status"], service_name=service)
+    status = dict(line.split(":\t", 1) for line in out.splitlines() if ":\t" in line)
+    assert "0" not in status["Uid"].split() and "0" not in status["Gid"].split()
+    for held in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert int(status[held], 16) == 0, held
+    assert status["NoNewPrivs"].strip() == "1"
+
+
+@EVERY_SERVICE
+def test_a_container_can_write_to_no_part_of_its_image(lab, service):
+    folders = "/ /app /venv /etc /usr/local/bin /identity /crl /tmp"
+    attempt = f"for folder in {folders}; do touch $folder/written 2>/dev/null && echo $folder; done; true"
+    out, _, _ = lab.compose.exec_in_container(["sh", "-c", attempt], service_name=service)
+    assert out.split() == ["/tmp"]
+
+
+@EVERY_SERVICE
+def test_no_secret_is_in_what_the_engine_tells_of_a_container(lab, service):
+    container = lab.compose.get_container(service).ID
+    shown = ["docker", "inspect", "-f", "{{json .Config}}{{json .Args}}", container]
+    told = subprocess.run(shown, check=True, capture_output=True, text=True).stdout
+    found = [path for path in (lab.folder / ".lab").rglob("*") if path.is_file() and "secrets" in path.parts]
+    secrets = [path.read_text().strip() for path in found]
+    assert len(secrets) >= 6 and all(len(one) >= 16 for one in secrets)
+    assert not [path.name for path, secret in zip(found, secrets, strict=True) if secret in told]
 
 
 @pytest.mark.parametrize("service", ["kme-a", "sae-a", "qkde-a"])

@@ -64,7 +64,7 @@ def test_a_round_logs_nothing_of_its_bits(tmp_path, caplog, capfd):
             other_qkde=AppPeer(other_app, me, other),
             quantum=AppPeer(quantum, me, Identity("qlink", "qlink-a-b")),
             parameters=parameters,
-            randomness=Recorded(drawn),
+            randomness=lambda _owner: Recorded(drawn),
             pads=FilePads(tmp_path / me.id, bytes(32), "a-b", psk),
             clock=time.monotonic,
             spool=spool,

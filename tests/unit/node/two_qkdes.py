@@ -71,14 +71,14 @@ class TwoQkdes:
 
     def _entity(self, me, other, role, owners, classical, kme, seed):
         folder = self._folder / me.id
-        spool = Spool(folder, bytes(32))
+        spool, randomness = Spool(folder, bytes(32)), SeededRandomness(seed)
         end = LinkEnd(
             link="a-b",
             owners=owners,
             other_qkde=classical or AppPeer(None, me, other),
             quantum=AppPeer(self.quantum, me, QLINK),
             parameters=self._parameters,
-            randomness=SeededRandomness(seed),
+            randomness=lambda _owner: randomness,
             pads=FilePads(folder, bytes(32), "a-b", self._shared),
             clock=time.monotonic,
             spool=spool,

@@ -31,10 +31,8 @@ SERVER = """
     from flask import g, request
     from mutual_tls.app import answer, listener_app, operator_app
     from mutual_tls.contexts import Credentials
-    from services import connections
+    from services.limits import Limits
     from services.listeners import Listener, Server
-
-    connections.REQUEST_S = 2.0
 
     pki, peer_port, ops_port = Path(sys.argv[1]), *sys.argv[2:4]
 
@@ -60,6 +58,7 @@ SERVER = """
             Listener("ops", (f"127.0.0.1:{ops_port}",), folder / "trust" / "operator.pem", lambda: operator_app("ops")),
         ],
         threads=THREADS,
+        limits=Limits(request_s=2.0),
         background=lambda stopping: stopping.wait(),
     ).run()
 """
@@ -248,7 +247,7 @@ def test_a_body_that_does_not_arrive_whole_is_refused_with_a_json_body(pki, serv
     with silent_after_tls(pki, server["peer"]) as connection:
         connection.sendall(b"PUT /v1/nothing HTTP/1.1\r\nHost: kme\r\n" + body)
         head, _, body = connection.recv(10000).partition(b"\r\n\r\n")
-    assert head.split()[1] in (b"400", b"404") and b"application/json" in head and json.loads(body)["message"]
+    assert head.split()[1] in (b"400", b"404", b"408") and b"application/json" in head and json.loads(body)["message"]
 
 
 def test_a_rejected_handshake_is_logged_with_its_cause(pki, server):

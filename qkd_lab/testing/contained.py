@@ -1,0 +1,126 @@
+"""A test's network in one container: the same processes as on the host, behind ports that Docker chooses.
+
+One container, not one for each process as in docker-compose.yml: a client under test sees the doors alone, and what
+starts, is reaped and is told apart from other runs is then one thing.
+"""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from qkd_lab import addresses
+from qkd_lab.lab_folder import LabError, LabFolder, write_json
+from qkd_lab.testing.reaper import LABEL, reap_after, session_label
+from qkd_lab.topology import load
+
+IMAGE = "qkd-lab/network"
+CHECKOUT = Path(__file__).resolve().parents[2]
+INSIDE = "/network"
+HOST = "network"  # the container's name for itself
+
+
+class Contained:
+    def __init__(self, environment: Mapping[str, str], image: str | None) -> None:
+        self._environment = environment
+        self._image = image or IMAGE
+        self._container: Any = None
+
+    def start(self, lab: LabFolder, topology_file: Path, timeout_s: float) -> None:
+        """Raises LabError where the image is not there and can't be built, or the network does not start."""
+        try:
+            from testcontainers.core.config import testcontainers_config
+            from testcontainers.core.container import DockerContainer
+            from testcontainers.core.wait_strategies import LogMessageWaitStrategy
+        except ImportError:
+            raise LabError(
+                "a network in a container needs testcontainers: `pip install testcontainers`, or embedded=True"
+            ) from None
+        if testcontainers_config.ryuk_disabled:
+            reap_after(session_label())
+        topology = load(topology_file)
+        urls = addresses.endpoints(topology, addresses.published(topology))
+        ports = {name: int(url.rpartition(":")[2]) for name, url in urls.items()}
+        wait = LogMessageWaitStrategy('"event": "(running|failed)"').with_poll_interval(0.1)
+        wait.with_startup_timeout(int(timeout_s))
+        try:
+            self._have_image()
+            container = (
+                DockerContainer(self._image)
+                .with_exposed_ports(*ports.values())
+                .with_envs(QKD_ALSO_AT=f"sae={HOST} ops={HOST}", QKD_LAB_HOSTS=" ".join(_docker_hosts()))
+                .with_envs(**self._environment)
+                .with_copy_into_container(topology_file.read_bytes(), f"{INSIDE}/network.toml", 0o644)
+                .with_kwargs(hostname=HOST, init=True, labels={LABEL: session_label()})
+                .waiting_for(wait)
+            )
+            self._container = container
+            container.start()
+        except LabError:
+            raise
+        except Exception as error:  # of Docker's client, requests, testcontainers: each has its own
+            raise LabError(f"the network's container does not start: {error}; is Docker running?") from error
+        output = b"".join(container.get_logs()).decode(errors="replace")
+        if '"event": "running"' not in output:
+            raise LabError(f"the network does not start: {output.strip().rpartition(chr(10))[2]}")
+        self._copy_out(lab)
+        host = container.get_container_host_ip()
+        urls = {name: f"https://{host}:{container.get_exposed_port(port)}" for name, port in ports.items()}
+        write_json(lab.endpoints, urls, 0o644)
+
+    def stop(self) -> None:
+        if self._container is not None:
+            self._container.stop()
+        self._container = None
+
+    def logs(self, process: str | None = None) -> str:
+        if self._container is None:
+            raise LabError("the network does not run: there are no logs")
+        names = f"{process}.log" if process else "*.log"
+        shell = f'cd {INSIDE}/.lab/log && for file in {names}; do echo "==> ${{file%.log}} <=="; cat "$file"; done'
+        return self._container.exec(["sh", "-c", shell]).output.decode(errors="replace")
+
+    def _copy_out(self, lab: LabFolder) -> None:
+        """Certificates, revocation lists and the topology, as a lab on this host has them."""
+        lab.make()
+        for name in ("pki", "crl", "topology.toml"):
+            chunks, _ = self._container.get_wrapped_container().get_archive(f"{INSIDE}/.lab/{name}")
+            with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
+                archive.extractall(lab.path, filter="data")
+
+    def _have_image(self) -> None:
+        import docker
+
+        client = docker.from_env()
+        try:
+            client.images.get(self._image)
+        except docker.errors.ImageNotFound:
+            if self._image != IMAGE or not (CHECKOUT / "services" / "Dockerfile").exists():
+                raise LabError(
+                    f"there is no image {self._image}: build it in a checkout of the lab with "
+                    f"`docker build -t {IMAGE} -f services/Dockerfile --target network .`"
+                ) from None
+            command = ["docker", "build", "-q", "-t", IMAGE, "-f", "services/Dockerfile", "--target", "network", "."]
+            built = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
+            if built.returncode:
+                raise LabError(f"the image {IMAGE} can't be built: {built.stderr.strip()[-500:]}") from None
+        finally:
+            client.close()
+
+
+def _docker_hosts() -> set[str]:
+    """Where a published port is reached: Docker's own host, or from within a container the gateway of its bridge."""
+    import docker
+    from testcontainers.core.docker_client import DockerClient
+
+    client = docker.from_env()
+    try:
+        networks = client.networks.list(names=["bridge"])
+        found = {one.get("Gateway") for network in networks for one in network.attrs["IPAM"]["Config"] or ()}
+        return {host for host in (*found, DockerClient().host()) if host}
+    finally:
+        client.close()
