@@ -21,11 +21,15 @@ from kme.keystore import KeyStore
 from kme.limits import check_connection
 from kme.model import Connection, KmeSettings, Sae
 from kme.peer_wire import state_json
+from kme.planning import BackOff
 from kme.registration import Registration
 from mutual_tls.client import Peer, PeerError, Refused
 
 log = logging.getLogger(__name__)
 _Found = TypeVar("_Found")
+
+# The longest pauses before a KME that does not answer, and one that has refused a change, is told again.
+AWAY_PAUSE_S, REFUSED_PAUSE_S = 3.0, 60.0
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Administration:
         self._cutter = cutter
         self._registration = registration
         self._peers = peers
-        self._said = ""
+        self._back_offs: dict[object, BackOff] = {}
 
     # SAEs
 
@@ -118,23 +122,34 @@ class Administration:
 
     # What is under way
 
-    def step(self) -> None:
+    def step(self, now_s: float) -> None:
         """Goes on with every change that has not come through. For the scheduler."""
         self._burn_batches_of_removed()
-        unreachable: set[str] = set()
         for one in self._records.unfinished():
             if not one.is_followed:
                 self._follow(one.connection)
             peer_kme_id = self._other_end(one.connection)
-            if not one.is_told and peer_kme_id is not None and peer_kme_id not in unreachable:
-                try:
-                    self._tell(one.connection, peer_kme_id)
-                except PeerError as error:
-                    if not isinstance(error, Refused):
-                        unreachable.add(peer_kme_id)
-                    self._say(f"a change of connection {one.connection.connection_id} has to wait: {error}")
-        if not unreachable:
-            self._said = ""
+            if not one.is_told and peer_kme_id is not None:
+                self._tell_when_due(one.connection, peer_kme_id, now_s)
+
+    def _tell_when_due(self, connection: Connection, peer_kme_id: str, now_s: float) -> None:
+        """A KME that is not there is tried for all changes alike, one that refuses a change for that one."""
+        refusal = (connection.connection_id, connection.revision)
+        due = [self._back_offs[key] for key in (peer_kme_id, refusal) if key in self._back_offs]
+        if not all(back_off.over(now_s) for back_off in due):
+            return
+        try:
+            self._tell(connection, peer_kme_id)
+        except PeerError as error:
+            is_refusal = isinstance(error, Refused)
+            key = refusal if is_refusal else peer_kme_id
+            if key not in self._back_offs:  # a line when trouble begins
+                log.warning("a change of connection %s has to wait: %s", connection.connection_id, error)
+                self._back_offs[key] = BackOff(longest_s=REFUSED_PAUSE_S if is_refusal else AWAY_PAUSE_S)
+            self._back_offs[key].failed(now_s)
+        else:
+            self._back_offs.pop(peer_kme_id, None)
+            self._back_offs.pop(refusal, None)
 
     def _come_through(self, connection: Connection) -> Outcome:
         """One attempt, for the operator who waits for the answer; the scheduler makes the others."""
@@ -180,8 +195,3 @@ class Administration:
         if found is None:
             raise NotHere(f"{name} is not registered at {self._settings.kme_id}")
         return found
-
-    def _say(self, trouble: str) -> None:
-        if trouble != self._said:
-            self._said = trouble
-            log.warning("%s", trouble)

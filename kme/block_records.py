@@ -186,6 +186,16 @@ class BlockRecords:
             )
             return [batch_in_row(row) for row in sql.fetchall()]
 
+    def oldest_unsettled(self) -> tuple[int, float]:
+        """How many batches are not settled at both ends, and the age of the oldest in seconds, 0 without any."""
+        with self._database.transaction() as sql:
+            sql.execute(
+                "SELECT count(*) AS count, coalesce(extract(epoch FROM now() - min(recorded_at)), 0) AS age_s"
+                " FROM batch WHERE state IN ('recorded', 'voiding')"
+            )
+            row = sql.fetchone()
+            return row["count"], float(row["age_s"])
+
     def pending_key_counts(self) -> dict[tuple[UUID, int], int]:
         """How many keys of which size are on their way to which connection's pool, over all links."""
         with self._database.transaction() as sql:

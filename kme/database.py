@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import select
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg2
 import psycopg2.errors
+import psycopg2.extensions
 import psycopg2.extras
 from psycopg2.pool import ThreadedConnectionPool
 
@@ -16,6 +19,26 @@ from kme.audit_chain import Entry, append
 from kme.errors import NotPrepared, Unavailable
 
 psycopg2.extras.register_uuid()
+
+# A little longer than statements may take: a server that is there ends them itself.
+ANSWER_WITHIN_S = 7.0
+# How long Postgres keeps the locks of a process that was cut off from it in the middle of a transaction.
+SILENCE_IN_TRANSACTION_MS = 10_000
+
+
+def _wait_in_time(connection: Any) -> None:
+    """libpq itself waits without an end for a server that hangs, or that has vanished without a word."""
+    until = time.monotonic() + ANSWER_WITHIN_S
+    while (wanted := connection.poll()) != psycopg2.extensions.POLL_OK:
+        ready = select.poll()
+        ready.register(
+            connection.fileno(), select.POLLIN if wanted == psycopg2.extensions.POLL_READ else select.POLLOUT
+        )
+        if not ready.poll(max(0.0, until - time.monotonic()) * 1000):
+            raise psycopg2.OperationalError(f"no answer within {ANSWER_WITHIN_S:.0f} s")
+
+
+psycopg2.extensions.set_wait_callback(_wait_in_time)  # of every connection of the process
 
 
 class Transaction(psycopg2.extras.RealDictCursor):
@@ -54,12 +77,18 @@ class Database:
                     yield cursor
                     if cursor.entries:
                         append(cursor, self._audit_key, cursor.entries)
+            except psycopg2.Error as error:
+                if _is_garbled(error):
+                    connection.close()
+                raise
             finally:
                 pool.putconn(connection, close=bool(connection.closed))
-        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
-            raise Unavailable(f"Postgres does not answer: {_first_line(error)}") from None
         except psycopg2.errors.UndefinedTable:
             raise NotPrepared("Postgres: the tables are not there yet, the scheduler makes them at its start") from None
+        except psycopg2.Error as error:
+            if isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError) or _is_garbled(error):
+                raise Unavailable(f"Postgres does not answer: {_first_line(error)}") from None
+            raise
         finally:
             self._free.release()
 
@@ -71,19 +100,29 @@ class Database:
 
     def _checked_out(self) -> tuple[ThreadedConnectionPool, Any]:
         """A connection that answers: after a restart of Postgres every pooled one is dead, which shows only on use."""
-        pool = self._made()
-        for _ in range(self._size + 1):
+        for _ in range(2):
+            pool = self._made()
             connection = pool.getconn()
             try:
                 with connection, connection.cursor() as cursor:
                     cursor.execute("SELECT 1")
                 return pool, connection
-            except (psycopg2.OperationalError, psycopg2.InterfaceError):
+            except psycopg2.Error:
                 pool.putconn(connection, close=True)
-        raise Unavailable("Postgres does not answer: every connection was cut off")
+                self._leave(pool)
+        raise Unavailable("Postgres does not answer: new connections are cut off, too")
+
+    def _leave(self, pool: ThreadedConnectionPool) -> None:
+        """No more of its connections: where one is dead, each of the others may cost the whole time to find out.
+        Those that are in use end with their transactions."""
+        with self._making:
+            if self._pool is pool:
+                self._pool = None
 
     def _made(self) -> ThreadedConnectionPool:
-        with self._making:
+        if not self._making.acquire(timeout=self._timeout_s):
+            raise Unavailable("Postgres does not answer: another thread is still trying to reach it")
+        try:
             if self._pool is None:
                 # psycopg2's pool closes returned connections above minconn, hence minconn == maxconn.
                 self._pool = ThreadedConnectionPool(
@@ -91,9 +130,17 @@ class Database:
                     self._size,
                     self._dsn,
                     connect_timeout=self._timeout_s,
-                    options=f"-c statement_timeout={self._timeout_s * 1000}",
+                    options=f"-c statement_timeout={self._timeout_s * 1000}"
+                    f" -c idle_in_transaction_session_timeout={SILENCE_IN_TRANSACTION_MS}",
                 )
             return self._pool
+        finally:
+            self._making.release()
+
+
+def _is_garbled(error: psycopg2.Error) -> bool:
+    """What came is not Postgres' protocol, for which psycopg2 has no class of its own."""
+    return type(error) is psycopg2.DatabaseError
 
 
 def _first_line(error: Exception) -> str:

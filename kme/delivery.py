@@ -28,6 +28,8 @@ from kme.on_demand import OnDemand
 from kme.recipients import check_additional
 from kme.witness_store import WitnessStore
 
+Delivered = Callable[[str, str, str, int, int], None]
+
 
 class Delivery:
     def __init__(
@@ -37,12 +39,15 @@ class Delivery:
         keystore: KeyStore,
         keyring: KeyRing,
         on_demand: OnDemand,
+        delivered: Delivered = lambda *_: None,
     ) -> None:
+        """`delivered` hears of each delivery: master, slave, which of them has the keys, how many, how many bits."""
         self._settings = settings
         self._catalogue = catalogue
         self._keystore = keystore
         self._keyring = keyring
         self._on_demand = on_demand
+        self._delivered = delivered
         self._witness = WitnessStore(keystore)
 
     def status(self, caller: str, slave_sae_id: str) -> PoolStatus:
@@ -93,7 +98,9 @@ class Delivery:
             if not found.is_entitled:
                 raise NotEntitled("one or more keys specified are not for this SAE")
             raise BadRequest(KEYS_NOT_FOUND)
-        return [self._unwrap(*one) for one in found]
+        keys = [self._unwrap(*one) for one in found]
+        self._delivered(master_sae_id, caller, "slave", *_size_of(keys))
+        return keys
 
     def _as_master(self, caller: str, slave_sae_id: str) -> tuple[Sae, Connection]:
         sae, connection = self._catalogue.master(caller, slave_sae_id)
@@ -144,10 +151,17 @@ class Delivery:
         raise TooFewKeys(count, found)
 
     def _unwrapped(self, connection: Connection, wrapped: list[tuple[UUID, bytes]]) -> list[Key]:
-        return [self._unwrap(key_id, connection.connection_id, key) for key_id, key in wrapped]
+        keys = [self._unwrap(key_id, connection.connection_id, key) for key_id, key in wrapped]
+        self._delivered(connection.master_sae_id, connection.slave_sae_id, "master", *_size_of(keys))
+        return keys
 
     def _unwrap(self, key_id: UUID, connection_id: UUID, wrapped: bytes) -> Key:
         return Key(key_id, self._keyring.unwrap(wrapped, key_context(key_id, connection_id)))
+
+
+def _size_of(keys: Sequence[Key]) -> tuple[int, int]:
+    """How many, and how many bits."""
+    return len(keys), sum(8 * len(key.bits) for key in keys)
 
 
 def check_request(request: KeyRequest, connection: Connection) -> int:

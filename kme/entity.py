@@ -20,7 +20,7 @@ from kme.catalogue import Catalogue
 from kme.certificates import Certificates
 from kme.cutting import Cutter
 from kme.database import Database
-from kme.delivery import Delivery
+from kme.delivery import Delivered, Delivery
 from kme.directory import Directory
 from kme.directory_source import DirectorySource, NothingToOrder, SparingConfirmation
 from kme.durability import weaknesses
@@ -61,7 +61,7 @@ class Entity:
     `kek` is the first key-encryption key (32 bytes), `keks` where later ones are, for a KME that changes it; `db` the
     folder with `migrations/` and `lua/`; `peers` the other KMEs by id, each for every link of the settings;
     `database_size` at least the number of threads that serve requests; `clock`, in seconds, stands for the key store's
-    own time in tests.
+    own time in tests; `delivered`: see `kme.delivery.Delivery`.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class Entity:
         database_size: int = 8,
         clock: Callable[[], float] | None = None,
         keks: KekFolder | None = None,
+        delivered: Delivered = lambda *_: None,
     ) -> None:
         self.settings = settings
         self.peers = peers
@@ -118,7 +119,7 @@ class Entity:
         self.directory = Directory(settings.kme_id, self.records, peers)
         self.lifecycle = Lifecycle(settings, KeyRecords(self.database), self.keystore, self.audit)
         self.on_demand = OnDemand(settings, self.owner, self.keystore, self.directory, peers)
-        self.delivery = Delivery(settings, self.catalogue, self.keystore, self.keyring, self.on_demand)
+        self.delivery = Delivery(settings, self.catalogue, self.keystore, self.keyring, self.on_demand, delivered)
         self.held_keys = HeldKeys(self.catalogue, self.keystore, self.delivery)
 
     def prepare(self, saes: Iterable[str] = (), connections: Iterable[Connection] = ()) -> None:
@@ -202,7 +203,7 @@ class Entity:
             *(Chore(f"witness at {one}", partial(witness.exchange, one, self.peers[one])) for one in peers),
             Chore("quarantine", Quarantine(witness_records, self.keystore).step),
             *(Chore(f"the folder of link {one.link.name}", one.step) for one in sources),
-            Chore("administration", self.administration.step),
+            Chore("administration", lambda: self.administration.step(clock())),
             Chore("refused calls", self.admission.report),
             Chore("expiry", self.lifecycle.sweep),
             Chore("old records", self.lifecycle.forget_old),

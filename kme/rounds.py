@@ -14,10 +14,12 @@ from kme.database import Database
 from kme.errors import KmeError
 from kme.model import KmeSettings, Link
 from kme.planning import BackOff
+from mutual_tls import request_id
 from mutual_tls.client import Peer, PeerError
 
 log = logging.getLogger(__name__)
 KEPT_REPORTS = 1_000
+_ASK_TIMEOUT_S = 10.0  # a QKDE answers within 5 s, if only that the round still runs
 
 
 class RoundReports:
@@ -104,8 +106,10 @@ class Rounds:
         return True
 
     def _run(self) -> None:
+        block_id = uuid4()
         try:
-            succeeded = self._one_round()
+            with request_id.begun(str(block_id)):  # what is said of a round anywhere is found by its block's id
+                succeeded = self._one_round(block_id)
         except Exception as error:
             log.error("link %s: a round ended in %s", self._link.name, type(error).__name__)
             succeeded = False
@@ -115,11 +119,19 @@ class Rounds:
             self._back_off.failed(self._clock())
         self._running.release()
 
-    def _one_round(self) -> bool:
-        name, block_id = self._link.name, uuid4()
+    def _ordered(self, order: dict[str, Any]) -> Any:
+        """Asks again while the round runs: on one connection it would not show for long that this one is dead."""
+        until_s = self._clock() + self._settings.order_timeout_s
+        while (reply := self._qkde.request("POST", "/v1/orders", json=order, timeout_s=_ASK_TIMEOUT_S)).status == 202:
+            if self._clock() > until_s:
+                raise PeerError(f"the QKDE's round takes longer than {self._settings.order_timeout_s:.0f} s")
+        return reply.json
+
+    def _one_round(self, block_id: UUID) -> bool:
+        name = self._link.name
         try:
             order = {"link": name, "block_id": str(block_id)}
-            report = self._qkde.request("POST", "/v1/orders", json=order, timeout_s=self._settings.order_timeout_s).json
+            report = self._ordered(order)
         except PeerError as error:
             log.warning("link %s: no round: %s", name, error)
             return False

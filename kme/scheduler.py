@@ -11,6 +11,7 @@ from kme.audit import AuditTrail
 from kme.errors import KmeError, NotPrepared, Unavailable
 from kme.leadership import Leadership
 from kme.link_keeper import LinkKeeper
+from mutual_tls import request_id
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class Scheduler:
 
     def duty(self) -> dict[str, str]:
         """For the health check: one that stands by is as healthy as the one in office."""
-        return {"scheduler": "in office" if self._in_office() else "standing by"}
+        return {"scheduler": "in office" if self.in_office else "standing by"}
 
     def resign(self) -> None:
         """Ends what `step` began: lets another scheduler of this KME take over."""
@@ -116,11 +117,13 @@ class Scheduler:
             self._prepare()
             return self._leadership.hold()
 
-    def _in_office(self) -> bool:
+    @property
+    def in_office(self) -> bool:
+        """Whether it is the one that works, of those of its KME."""
         return self._leadership is None or self._leadership.term is not None
 
     def _only_in_office(self, task: Callable[[], object]) -> Callable[[], object]:
-        return lambda: task() if self._in_office() else None
+        return lambda: task() if self.in_office else None
 
     def _do_first(self) -> None:
         if self._first is None:
@@ -154,15 +157,16 @@ class Scheduler:
     def _repeat(self, name: str, task: Callable[[], object], stop: threading.Event) -> None:
         said = ""
         while not stop.is_set():
-            try:
-                task()
-                said = ""
-            except Exception as error:
-                # A thread of the scheduler must not die of what it did not foresee.
-                trouble = _in_words(error)
-                if trouble != said:
-                    said = trouble
-                    log.error("%s: %s", name, trouble)
+            with request_id.begun():
+                try:
+                    task()
+                    said = ""
+                except Exception as error:
+                    # A thread of the scheduler must not die of what it did not foresee.
+                    trouble = _in_words(error)
+                    if trouble != said:
+                        said = trouble
+                        log.error("%s: %s", name, trouble)
             stop.wait(self._interval_s)
 
 

@@ -6,12 +6,15 @@ import contextlib
 import io
 import json
 import logging
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from flask import Flask, Response, abort, g, request
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
+from mutual_tls.client import PeerError
 from mutual_tls.identity import Identity, NoIdentity, Registered, identity_of_der
 
 log = logging.getLogger(__name__)
@@ -22,6 +25,18 @@ CERTIFICATE = "qkd.certificate"
 CALLER = "qkd.caller"
 # What the server itself has to complain of, in words, or None: a revocation list that can't be used.
 FAULT = "qkd.fault"
+# What the process needs of others to do its work: by name, a check that raises, in words, where that fails.
+NEEDS = "qkd.needs"
+# Gives its metrics as Prometheus reads them.
+METRICS = "qkd.metrics"
+# What else `/readyz` shows of it: its version, since when it runs.
+ABOUT = "qkd.about"
+# Set for the server by an application: the name of the view that answered, and the kind of refusal or None.
+OUTCOME = "qkd.outcome"
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+# Machines that look at every process, and may do no more.
+WATCHERS = {"probe": ("/healthz", "/readyz"), "monitor": ("/healthz", "/readyz", "/metrics")}
 
 
 def problem(status: int, message: str, *details: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
@@ -100,6 +115,13 @@ def listener_app(
         return None
 
     @app.after_request
+    def tell_the_outcome(response: Response) -> Response:
+        # The name of a view, never the path: a caller could make up as many as it likes.
+        view = (request.endpoint or "none").rpartition(".")[2]
+        request.environ[OUTCOME] = view, refusal_reason(response) if response.status_code >= 400 else None
+        return response
+
+    @app.after_request
     def read_to_the_end(response: Response) -> Response:
         # A caller that is still sending when it is refused would see a broken connection instead of the refusal.
         if response.status_code >= 400 and 0 < (request.content_length or 0) <= max_body_bytes:
@@ -127,6 +149,11 @@ def listener_app(
     return app
 
 
+def refusal_reason(response: Response) -> str:
+    """What kind of refusal an answer is: the domain error's name where the application has noted it, else HTTP's."""
+    return g.get("refusal_reason") or response.status.partition(" ")[2].title().replace(" ", "")
+
+
 def operator_app(
     name: str,
     fault: Callable[[], str | None] = lambda: None,
@@ -134,22 +161,42 @@ def operator_app(
     *,
     max_body_bytes: int = 1 << 16,
 ) -> Flask:
-    """The app of a process's `ops` listener: operators may do what it offers, the health probe `GET /healthz` alone.
+    """The app of a process's `ops` listener: operators may do what it offers, `WATCHERS` look alone.
 
     `fault` says in words what is wrong now, or None: then the process is healthy, and `also` has more members to show.
+    `/healthz` is about the process itself and its stores, `/readyz` also about the others that it needs (`NEEDS`).
     """
-    app = listener_app(name, lambda caller: caller.role in ("operator", "probe"), max_body_bytes=max_body_bytes)
+    app = listener_app(name, lambda caller: caller.role in ("operator", *WATCHERS), max_body_bytes=max_body_bytes)
 
     @app.before_request
-    def probes_only_probe() -> Response | None:
-        if getattr(g, "caller", None) and g.caller.role == "probe" and request.path != "/healthz":
-            return problem(401, f"{g.caller} is admitted to /healthz only")
+    def watchers_only_look() -> Response | None:
+        paths = WATCHERS.get(g.caller.role) if "caller" in g else None
+        if paths and request.path not in paths:
+            return problem(401, f"{g.caller} is admitted to {', '.join(paths)} only")
         return None
 
     @app.get("/healthz")
     def healthz() -> Response:
         message = fault() or request.environ.get(FAULT)
         return answer({"status": "failing", "message": message}, 503) if message else answer({"status": "ok"} | also())
+
+    @app.get("/readyz")
+    def readyz() -> Response:
+        checks = request.environ.get(NEEDS, {})
+        with ThreadPoolExecutor(len(checks) + 1) as pool:  # each may have to wait for somebody who is silent
+            own, asked = pool.submit(fault), pool.map(_trouble, checks.values())
+            needs = dict(zip(checks, asked, strict=True))
+        troubles = [own.result(), request.environ.get(FAULT), *needs.values()]
+        why = list(dict.fromkeys(trouble for trouble in troubles if trouble))
+        state: dict[str, Any] = {"ready": not why, "why": why, "needs": {n: t or "ok" for n, t in needs.items()}}
+        if why:
+            state["message"] = "; ".join(why)
+        return answer(state | {"time": time.time()} | request.environ.get(ABOUT, {}), 503 if why else 200)
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        written: Callable[[], bytes] | None = request.environ.get(METRICS)
+        return Response(written(), content_type=METRICS_TYPE) if written else problem(404, "nothing is counted here")
 
     return app
 
@@ -161,6 +208,17 @@ def _without_text(record: logging.LogRecord) -> bool:
         record.msg = f"{record.getMessage()}: {type(error).__name__} at {_place(error)}"
         record.args, record.exc_info = (), None
     return True
+
+
+def _trouble(check: Callable[[], object]) -> str | None:
+    """Why a check failed. The text of what is no error of the process's own domain may quote what it worked on."""
+    try:
+        check()
+    except PeerError as error:
+        return str(error)
+    except Exception as error:
+        return getattr(error, "message", None) or type(error).__name__
+    return None
 
 
 def _place(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json as json_text
 import logging
 import ssl
@@ -16,6 +17,7 @@ from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.util.retry import Retry
 
+from mutual_tls import request_id
 from mutual_tls.contexts import CredentialError, Credentials, client_context
 from mutual_tls.identity import Identity, NoIdentity, identity_of_der
 from mutual_tls.revocation import RevocationError, Revocations, stamp_of
@@ -35,13 +37,20 @@ class Unreachable(PeerError):
 
 
 class Refused(PeerError):
-    """The other process answered with an error."""
+    """The other process answered with an error. `body`: the members of its JSON object, none where it is no such."""
 
-    def __init__(self, status: int, message: str, details: list[dict[str, Any]] | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        details: list[dict[str, Any]] | None = None,
+        body: dict[str, Any] | None = None,
+    ) -> None:
         super().__init__(f"{message} ({status})")
         self.status = status
         self.message = message
         self.details = details or []
+        self.body = body or {}
 
 
 @dataclass(frozen=True)
@@ -105,16 +114,21 @@ class Peer:
                 f"https://{self.address}{path}",
                 params=params,
                 data=octets if json is None else json_text.dumps(json, separators=(",", ":")),
-                headers={"Content-Type": OCTETS if json is None else "application/json"},
+                headers={"Content-Type": OCTETS if json is None else "application/json"} | request_id.headers(),
                 timeout=(min(5.0, self.timeout_s), timeout_s or self.timeout_s),
                 allow_redirects=False,
             )
         except (requests.RequestException, NoIdentity) as error:
             raise Unreachable(f"{self.identity} at {self.address}: {cause_of(error)}") from error
         if response.status_code >= 300:
-            message, details = _problem(response)
-            raise Refused(response.status_code, f"{self.identity}: {message}", details)
+            message, details, body = _problem(response)
+            raise Refused(response.status_code, f"{self.identity}: {message}", details, body)
         return Reply(response.status_code, response.content)
+
+    def check(self, path: str = "/", timeout_s: float = 3.0) -> None:
+        """Raises Unreachable unless the other process answers, whatever it says."""
+        with contextlib.suppress(Refused):
+            self.request("GET", path, timeout_s=timeout_s)
 
     def close(self) -> None:
         self._session.close()
@@ -176,12 +190,12 @@ def cause_of(error: BaseException) -> str:
     return str(chain[-1]) or type(error).__name__
 
 
-def _problem(response: requests.Response) -> tuple[str, list[dict[str, Any]]]:
+def _problem(response: requests.Response) -> tuple[str, list[dict[str, Any]], dict[str, Any]]:
     try:
         body = response.json()
-        return str(body["message"]), list(body.get("details") or [])
+        return str(body["message"]), list(body.get("details") or []), body
     except (ValueError, KeyError, TypeError, AttributeError):
-        return response.reason or "an error without a message", []
+        return response.reason or "an error without a message", [], {}
 
 
 class _IdentityAdapter(HTTPAdapter):

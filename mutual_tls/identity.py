@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-ROLES = ("sae", "kme", "qkde", "qlink", "operator", "probe", "app")
+ROLES = ("sae", "kme", "qkde", "qlink", "operator", "probe", "monitor", "app")
 PREFIX = "urn:qkd:"
 
 

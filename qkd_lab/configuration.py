@@ -126,6 +126,21 @@ ENVIRONMENT = (
         100_000,
     ),
     Setting(
+        "QKD_LOG_FORMAT",
+        str,
+        "text",
+        "How a log line is written: for people, or as a JSON object for programs.",
+        SERVICES,
+        choices=("text", "json"),
+    ),
+    Setting(
+        "PROMETHEUS_MULTIPROC_DIR",
+        str,
+        "",
+        "The folder in which the workers of one process count together; it is emptied at the start. Several need one.",
+        SERVICES,
+    ),
+    Setting(
         "QKD_SEED",
         int,
         None,

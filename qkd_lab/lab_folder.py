@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
+from qkd_lab import monitoring
 from qkd_lab.addresses import AddressBook
 from qkd_lab.pki.secrets import make_secrets, secrets_folder
 from qkd_lab.pki.store import Pki
@@ -78,6 +79,10 @@ class LabFolder:
         """What a process must not lose, in a folder of its own."""
         return self.path / "state" / quote(process, safe="")
 
+    def metrics(self, process: str) -> Path:
+        """Where its workers count together; nothing that has to last."""
+        return self.path / "metrics" / quote(process, safe="")
+
     def make(self) -> None:
         # Open, so that unprivileged database servers reach their data in it; secrets lie in folders of mode 0700.
         self.path.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -111,6 +116,7 @@ class LabFolder:
                     private_folder(link.folder_at(site, self.keys))
         write_json(self.addresses, book, 0o644)
         write_json(self.endpoints, urls, 0o644)
+        monitoring.write(self.path, topology, urls)
 
     def read_endpoints(self) -> dict[str, str]:
         """Raises LabError where there is no lab, in words a user can act on."""

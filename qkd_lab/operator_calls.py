@@ -11,6 +11,8 @@ from qkd_lab.lab_folder import LabError, LabFolder
 from qkd_lab.processes import Process, services
 from qkd_lab.topology import Link, Topology, load
 
+READY_TIMEOUT_S = 15.0  # it asks others meanwhile
+
 
 class Operator:
     """Calls with the operator's certificate, by `.lab/endpoints.json`. Every failure is a LabError of one line."""
@@ -65,6 +67,16 @@ class Operator:
         except (PeerError, LabError) as error:
             return str(error)
         return "ok"
+
+    def readiness(self, process: str) -> dict[str, Any]:
+        """What `/readyz` says: `ready`, `why`, `needs`, `time`, `version`, `started_at`; of a process that does not
+        answer the first two alone."""
+        try:
+            return self.peer(process).request("GET", "/readyz", timeout_s=READY_TIMEOUT_S).json
+        except Refused as refusal:
+            return {"ready": False, "why": [refusal.message]} | refusal.body
+        except (PeerError, LabError) as error:
+            return {"ready": False, "why": [str(error)]}
 
     def peer(self, process: str) -> Peer:
         if process not in self._peers:

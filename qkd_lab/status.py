@@ -10,12 +10,14 @@ from qkd_lab.operator_calls import Operator
 
 
 def gather(operator: Operator) -> dict[str, Any]:
-    """Processes (what is wrong with one is its `health`), endpoints, pools, accounts, witnesses, quantum links, folders
-    with key files, the latest reports."""
+    """Processes (what is wrong with one is its `health`, what a healthy one lacks of others `why`), endpoints, pools,
+    accounts, witnesses, quantum links, folders with key files, the latest reports."""
     supervised = operator.lab.read_state().get("processes", {})
     names = [process.name for process in operator.processes]
     with ThreadPoolExecutor(8) as pool:
         health = dict(zip(names, pool.map(operator.health, names), strict=True))
+        healthy = [name for name in names if health[name] == "ok"]
+        readiness = dict(zip(healthy, pool.map(operator.readiness, healthy), strict=True))
     found: dict[str, Any] = {"processes": {}, "endpoints": operator.endpoints}
     found |= {"pools": [], "accounts": {}, "witnesses": {}, "links": {}, "folders": [], "reports": []}
     for name, child in supervised.items():
@@ -26,6 +28,7 @@ def gather(operator: Operator) -> dict[str, Any]:
     for name, process in found["processes"].items():
         site = operator.topology.site_of_process(name)
         process["nickname"] = site.nickname if site else ""
+        process["why"] = readiness[name]["why"] if name in readiness else []
     for process in operator.processes:
         if health[process.name] != "ok":
             continue

@@ -38,7 +38,7 @@ def _names(topology: Topology) -> Iterator[str]:
 
 def _process_names(topology: Topology) -> Iterator[str]:
     """Each demo SAE is a process beside the others; a name stands for one process and one folder of certificates."""
-    taken = {"operator", "probe", "authorities", ".", ".."}
+    taken = {"operator", "probe", "prometheus", "authorities", ".", ".."}
     for site in topology.sites:
         taken |= {site.kme_id, f"{site.kme_id}-scheduler", site.qkde_id, f"postgres-{site.name}", f"redis-{site.name}"}
     taken |= {link.qlink_id for link in topology.links}

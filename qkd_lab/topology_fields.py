@@ -159,7 +159,7 @@ LINK = {
 }
 
 PHYSICS = {
-    "loss_db": Key("a loss in dB, 0 or more", lambda value: _number(value) and value >= 0),
+    "loss_db": _from(0, 1000, "a loss in dB"),
     "depolarizing": Key("a probability from 0 to 1", lambda value: _number(value) and 0 <= value <= 1),
     "eve": Key(
         "none, intercept-resend:FRACTION[:random|z|x|DEGREES], photon-number-splitting[:FRACTION] or "

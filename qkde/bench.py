@@ -24,7 +24,8 @@ from qkde.bb84.randomness import OsRandomness
 from qkde.bb84.reconciliation import Corrector
 from qkde.link.channel import transmit
 from qkde.link.physics import LinkPhysics
-from qkde.simulation import frames_of, simulate
+from qkde.simulation import simulate_round
+from qkde.simulation_settings import frames_of
 
 DEPOLARIZING = 0.06
 BLOCK_PULSES, BLOCK_KEY_BASIS = 2_200_000, 0.89
@@ -158,7 +159,7 @@ def _block(repeats: int) -> Figure:
     )
     reports = []
     elapsed_s = _best(
-        lambda: reports.append(simulate(parameters, LinkPhysics(depolarizing=DEPOLARIZING)).report), repeats
+        lambda: reports.append(simulate_round(parameters, LinkPhysics(depolarizing=DEPOLARIZING)).report), repeats
     )
     secret_bits = reports[-1].secret_bits
     note = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,63 +20,37 @@ from qkde.bb84.estimation import error_rate
 from qkde.bb84.intensities import PulseIntensities, counts_of
 from qkde.bb84.messages import Message, StartRound, decode, encode
 from qkde.bb84.pads import MemoryPads, pre_shared_key
-from qkde.bb84.parameters import MAX_PULSES_PER_FRAME, MAX_PULSES_PER_ROUND, RoundParameters
+from qkde.bb84.parameters import RoundParameters
 from qkde.bb84.randomness import KEY_BASIS, TEST_BASIS
-from qkde.bb84.report import RoundReport
 from qkde.chance import Chance
-from qkde.ground_truth import GroundTruth, truth_of_round
+from qkde.ground_truth import truth_of_round
 from qkde.link import exact
-from qkde.link.channel import CHUNK_PULSES, MODES, Transmission, transmit
+from qkde.link.channel import MODES, Transmission, transmit
 from qkde.link.eve_record import EveRecord
 from qkde.link.physics import LinkPhysics
 from qkde.link.round_record import heard
 from qkde.link.source import SinglePhotons, Source, WeakCoherentPulses, poisson
 from qkde.link.theory import expected
+from qkde.round_result import RoundResult
+from qkde.simulation_settings import ImpossibleSimulation, setting_of, whole_pulses
 
 BASIS_NAMES = {KEY_BASIS: "key", TEST_BASIS: "test"}
 KINDS = ("detected", "errors")
 
 
-class ImpossibleSimulation(ValueError):
-    """A run that cannot be made; the message names the parameter and its range."""
+def simulate(pulses: float = 1e6, *, seed: int | None = None, mode: str = "grouped", **settings: Any) -> RoundResult:
+    """One round, from plain values: `simulate(1e6, depolarizing=0.06, eve="intercept-resend:0.1", seed=1)`.
 
-
-@dataclass(frozen=True)
-class RoundResult:
-    """`report`: what Bob sees, `ground_truth`: what nobody in the protocol sees. Neither has a bit of key.
-
-    `intensities`: what a weak coherent source's intensities gave, each with its theory; empty for single photons.
+    `settings` are the options of `qkd-lab bb84` by their names in its report, see
+    `qkde.simulation_settings.setting_of`. `seed`: for a reproducible run, whose key is worth nothing. `mode`:
+    `grouped` or `exact` (the oracle). A round that aborts is a result, too. Raises ValueError of several kinds, naming
+    the parameter and its range, and qkde.link.aer.SimulationFailed.
     """
-
-    report: RoundReport
-    ground_truth: GroundTruth
-    physics: LinkPhysics
-    source: Source
-    mode: str
-    seed: int | None
-    intensities: tuple[dict[str, Any], ...] = ()
-
-    @property
-    def simulated_s(self) -> float:
-        """How long the source takes to send so many pulses."""
-        return self.report.pulses / self.physics.repetition_rate_hz
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON types. `parameters` has all that was set; `seed` is None for operating-system randomness."""
-        plain = self.report.to_json()
-        plain["parameters"] |= {**self.physics.settings(), **self.source.settings(), "mode": self.mode}
-        return {
-            **plain,
-            "aborted": self.report.outcome != "key",
-            "seed": self.seed,
-            "simulated_s": self.simulated_s,
-            "secret_bits_per_simulated_s": self.report.secret_bits / self.simulated_s,
-            "intensities": list(self.intensities),
-            "ground_truth": self.ground_truth.to_json(),
-        }
+    setting = setting_of(whole_pulses(pulses), settings)
+    return simulate_round(setting.parameters, setting.physics, setting.source, seed=seed, mode=mode)
 
 
-def simulate(
+def simulate_round(
     parameters: RoundParameters,
     physics: LinkPhysics,
     source: Source | None = None,
@@ -85,9 +59,8 @@ def simulate(
     mode: str = "grouped",
     clock: Callable[[], float] = time.perf_counter,
 ) -> RoundResult:
-    """One round. `seed`: for a reproducible run, whose key is worth nothing. `mode`: `grouped` or `exact` (the oracle).
-
-    Raises ImpossibleSimulation, and qkde.link.aer.SimulationFailed; whatever else goes wrong is in the report.
+    """The same from parameters that are made already. Raises ImpossibleSimulation, and qkde.link.aer.SimulationFailed;
+    whatever else goes wrong is in the report.
     """
     source = source or SinglePhotons()
     parameters = replace(parameters, **source.round_settings())
@@ -134,21 +107,6 @@ def _intensities(
             row[f"qber_{what}_expected"] = theory[basis][at_this].error_rate
         rows.append(row)
     return tuple(rows)
-
-
-def frames_of(pulses: int) -> tuple[int, int]:
-    """(pulses_per_frame, frame_count) that give exactly `pulses`, in frames that fit a run of Aer where that goes.
-
-    Raises ImpossibleSimulation.
-    """
-    if not 1 <= pulses <= MAX_PULSES_PER_ROUND:
-        raise ImpossibleSimulation(f"pulses is {pulses}: expected an integer from 1 to {MAX_PULSES_PER_ROUND}")
-    least = -(-pulses // CHUNK_PULSES)
-    counts = (count for count in range(least, 64 * least) if pulses % count == 0)
-    count = next(counts, 1)
-    if pulses // count > MAX_PULSES_PER_FRAME:
-        raise ImpossibleSimulation(f"pulses is {pulses}: above {MAX_PULSES_PER_FRAME} expected a multiple of 1000")
-    return pulses // count, count
 
 
 class InMemoryChannel:

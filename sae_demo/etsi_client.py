@@ -7,7 +7,7 @@ It needs `requests` (and the urllib3 that comes with it), and of this repository
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -51,6 +51,8 @@ class Etsi014Client:
     that the KME's certificate must come from. With `kme_id`, the KME must also carry it in its certificate (clause
     5.1), as `urn:qkd:kme:<percent-encoded id>`. Raises ValueError for arguments that can't be used.
 
+    `headers` gives more headers for a request, such as an id to follow it by.
+
     Keys are always asked for with POST, since intermediaries may repeat a GET, and nothing is ever retried: an answer
     that is lost has already consumed its keys (tables 5 and 7), and another try would get other keys or a refusal.
     """
@@ -64,6 +66,7 @@ class Etsi014Client:
         kme_id: str | None = None,
         *,
         timeout_s: float = 30.0,
+        headers: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         url = urlsplit(kme_url)
         if url.scheme != "https" or not url.hostname or url.query or url.fragment:
@@ -71,6 +74,7 @@ class Etsi014Client:
         self._base = kme_url.rstrip("/") + "/api/v1/keys/"
         self._kme_id = kme_id
         self._timeout_s = timeout_s
+        self._headers = headers
         self._files = (certificate, key, authorities)
         self._stamps = stamps(self._files)
         self._session = self._new_session()
@@ -159,7 +163,7 @@ class Etsi014Client:
                 verb,
                 f"{self._base}{quote(sae_id, safe='')}/{method}",
                 json=body,
-                headers={"Accept": "application/json"},
+                headers={"Accept": "application/json", **self._headers()},
                 timeout=(min(5.0, self._timeout_s), self._timeout_s),
                 allow_redirects=False,
             )

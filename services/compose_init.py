@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from urllib.parse import quote
 
-from qkd_lab import addresses, configuration
+from qkd_lab import addresses, configuration, monitoring
 from qkd_lab.embedded.stores import redis_configuration
 from qkd_lab.lab_folder import LabError, LabFolder, write_json
 from qkd_lab.pki.authority import PkiError
@@ -23,6 +23,7 @@ from qkd_lab.topology import SHIPPED, Topology, TopologyError
 FOLDER = Path("/lab")
 IDENTITIES = Path("/identities")
 SERVICE_UID = 10001  # the user `lab` of services/Dockerfile
+PROMETHEUS_UID = 65534  # the user `nobody` of its image
 TOOL = "tool"
 
 
@@ -45,6 +46,7 @@ def main() -> None:
             give_service(lab, process, IDENTITIES / process.name)
         else:
             give_store(lab, process, IDENTITIES / process.name, appendfsync)
+    give_prometheus(lab, topology, IDENTITIES / "prometheus")
     give_tool(lab, topology, IDENTITIES / TOOL)
     print(f"the lab's certificates and endpoints are in {lab.path.name}/ of this folder")
 
@@ -101,6 +103,13 @@ def give_tool(lab: LabFolder, topology: Topology, volume: Path) -> None:
     for name in ("operator", *(sae for site in topology.sites for sae in site.saes)):
         copy(lab.identity(name), inside.identity(name))
     own(volume, SERVICE_UID)
+
+
+def give_prometheus(lab: LabFolder, topology: Topology, volume: Path) -> None:
+    """Whom to ask, and the certificate it asks with: `docker compose --profile metrics up`."""
+    copy(lab.identity(monitoring.CERTIFICATE), volume / "pki" / monitoring.CERTIFICATE)
+    monitoring.write(volume, topology, addresses.endpoints(topology, addresses.compose(topology)))
+    own(volume, PROMETHEUS_UID)
 
 
 def copy(source: Path, target: Path) -> None:

@@ -15,7 +15,8 @@ from kme.web.peer import peer_app
 from kme.web.qkde import qkde_app
 from kme.web.sae import sae_app
 
-from .kme_parts import entity
+from .kme_metrics import store_metrics
+from .kme_parts import entity, needs_of
 from .listeners import Listener, Server
 from .process import run
 from .revocation_audit import audit_revocations
@@ -77,6 +78,8 @@ def make(settings: Settings) -> Server:
         limits=settings.limits,
         workers=settings.worker_count,
         background=audit_revocations(settings, authorities.values(), kme.revocations),
+        needs=needs_of(kme),
+        asked=[store_metrics(kme)],
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from qkd_lab import topology as file
 from qkd_lab.topology import Topology
 
 from .kek import key_encryption
+from .kme_metrics import count_delivery, stores_of
 from .settings import DATABASE_FOLDER, Settings, SettingsError
 
 KME_TIMEOUT_S = 10.0
@@ -86,9 +87,16 @@ def entity(settings: Settings, site: str, database_size: int) -> Entity:
             db=DATABASE_FOLDER,
             peers={link.peer_kme_id: peer(settings, link.peer_kme_id) for link in described.links},
             database_size=database_size,
+            delivered=count_delivery,
         )
     except Unavailable as error:
         raise SettingsError(f"the key-encryption keys can't be opened: {error.message}") from None
+
+
+def needs_of(kme: Entity, qkde: Peer | None = None) -> dict[str, Callable[[], object]]:
+    """Its stores and the other KMEs, without whom it can't do its work; of a scheduler, its QKDE too."""
+    needs = stores_of(kme) | {f"KME {kme_id}": one.check for kme_id, one in kme.peers.items()}
+    return needs | ({f"QKDE {qkde.identity.id}": qkde.check} if qkde else {})
 
 
 def peer(settings: Settings, kme_id: str) -> Peer:

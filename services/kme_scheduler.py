@@ -5,7 +5,8 @@ from __future__ import annotations
 from kme.web.operator import health_app
 from mutual_tls.identity import Identity
 
-from .kme_parts import connections_of, entity
+from .kme_metrics import CountedQkde, scheduler_metrics
+from .kme_parts import connections_of, entity, needs_of
 from .listeners import Listener, Server
 from .process import run
 from .settings import Settings
@@ -16,8 +17,9 @@ def make(settings: Settings) -> Server:
     kme = entity(settings, site, database_size=8)
     qkde_id = kme.settings.qkde_id
     has_qkde = any(link.folder is None for link in kme.settings.links)
+    qkde = settings.peer(qkde_id, "kme", Identity("qkde", qkde_id)) if has_qkde else None
     scheduler = kme.scheduler(
-        settings.peer(qkde_id, "kme", Identity("qkde", qkde_id)) if has_qkde else None,
+        CountedQkde(qkde) if qkde else None,
         saes=settings.topology.site(site).saes,
         connections=connections_of(settings.topology, kme.settings.kme_id),
     )
@@ -35,6 +37,8 @@ def make(settings: Settings) -> Server:
         threads=4,
         limits=settings.limits,
         background=scheduler.run,
+        needs=needs_of(kme, qkde),
+        asked=[scheduler_metrics(kme, scheduler)],
     )
 
 

@@ -9,23 +9,29 @@ from __future__ import annotations
 
 import json
 import logging
+import platform
 import resource
 import ssl
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
-from mutual_tls.app import CERTIFICATE, FAULT
+from mutual_tls.app import ABOUT, CERTIFICATE, FAULT, METRICS, NEEDS
 from mutual_tls.contexts import Credentials
 from mutual_tls.server_tls import ServerTls
+from qkd_lab import __version__
 
+from . import metrics
 from .connections import RequestSocket
 from .limits import Limits
+from .observed import observed
 from .worker import ListenerWorker
 
 log = logging.getLogger(__name__)
@@ -49,7 +55,9 @@ class Listener:
 class Server(BaseApplication):
     """Serves `listeners` until it is told to stop; `threads` for each of them.
 
-    `background`, if given, runs in a thread of each worker; its event is set when the worker stops.
+    `background`, if given, runs in a thread of each worker; its event is set when the worker stops. `needs`:
+    the others without whom it can't do its work, each with a check that raises where they do not answer. `asked`:
+    metrics beside those that every process has.
     """
 
     def __init__(
@@ -62,6 +70,8 @@ class Server(BaseApplication):
         workers: int = 1,
         limits: Limits | None = None,
         background: Callable[[threading.Event], None] | None = None,
+        needs: Mapping[str, Callable[[], object]] | None = None,
+        asked: Iterable[metrics.Asked] = (),
     ) -> None:
         self._name = name
         self._credentials = credentials
@@ -69,6 +79,9 @@ class Server(BaseApplication):
         self._options = {"threads": threads, "workers": workers}
         self._limits = within_descriptors(limits or Limits(), sum(len(one.binds) for one in listeners))
         self._background = background
+        self._needs = needs or {}
+        self._about = {"process": name, "version": __version__, "started_at": time.time()}
+        self._asked = (metrics.Asked(metrics.SERVER, self._own_metrics), *asked)
         # Made here, in the master: resumption tickets of one worker are then good at every other.
         self._tls = [ServerTls(listener.name, credentials, listener.callers) for listener in listeners]
         for tls in self._tls:
@@ -97,6 +110,7 @@ class Server(BaseApplication):
             "graceful_timeout": GRACEFUL_STOP_S,
             "timeout": WORKER_SILENCE_S,
             "post_worker_init": self._start_threads,
+            "child_exit": lambda arbiter, worker: metrics.worker_ended(worker.pid),
             "control_socket_disable": True,
         }.items():
             self.cfg.set(key, value)
@@ -105,11 +119,14 @@ class Server(BaseApplication):
 
     def load(self) -> Callable[..., Any]:
         apps = [listener.app() for listener in self._listeners]
-        served = {id(tls.context): (tls, app) for tls, app in zip(self._tls, apps, strict=True)}
-        self.cfg.max_body_bytes = {
-            listener.name: app.config["MAX_CONTENT_LENGTH"]
-            for listener, app in zip(self._listeners, apps, strict=True)
+        served = {
+            id(tls.context): (tls, observed(listener.name, app))
+            for tls, listener, app in zip(self._tls, self._listeners, apps, strict=True)
         }
+        self.cfg.max_body_bytes = {
+            listener.name: app.config["MAX_CONTENT_LENGTH"] for listener, app in zip(self._listeners, apps, strict=True)
+        }
+        about = {NEEDS: self._needs, ABOUT: self._about, METRICS: self._metrics}
 
         def by_listener(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
             connection: ssl.SSLSocket = environ["gunicorn.socket"]
@@ -117,6 +134,7 @@ class Server(BaseApplication):
             tls, app = served[id(connection.context)]
             if (refusal := tls.refusal(environ[CERTIFICATE])) is not None:
                 return _refuse(refusal, start_response)
+            environ.update(about)
             environ[FAULT] = self._fault()
             return app(environ, start_response)
 
@@ -125,7 +143,17 @@ class Server(BaseApplication):
     def _fault(self) -> str | None:
         return next((fault for tls in self._tls if (fault := tls.fault())), None)
 
+    def _metrics(self) -> bytes:
+        return metrics.exposition(self._asked)
+
+    def _own_metrics(self) -> metrics.Samples:
+        yield "qkd_process_info", (__version__, platform.python_version()), 1
+        yield "qkd_process_start_time_seconds", (), self._about["started_at"]
+        shown = x509.load_pem_x509_certificate(self._credentials.certificate.read_bytes())
+        yield "qkd_certificate_expiry_timestamp_seconds", (), shown.not_valid_after_utc.timestamp()
+
     def _start_threads(self, worker: ProcessWorker) -> None:
+        metrics.WORKERS.labels("serving").set(1)
         # A worker that is started later begins with what is there now, not with what was there when the master began.
         self._refresh()
         threading.Thread(target=self._keep_fresh, args=(worker.stopping,), name="refresh", daemon=True).start()

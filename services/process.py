@@ -9,28 +9,35 @@ from collections.abc import Callable
 from mutual_tls.contexts import CredentialError
 from qkd_lab.topology import TopologyError
 
+from . import metrics
+from .errors_in_logs import log_uncaught
 from .listeners import Server
-from .log_format import write_log
+from .logs import formatter
 from .settings import Settings, SettingsError
 
 WRONGLY_CONFIGURED = 2  # the exit status
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
-def log_format(settings: Settings) -> str:
-    """With the site's nickname, so that lines of several sites can be told apart at a glance."""
+def log_formatter(settings: Settings) -> logging.Formatter:
     site = settings.topology.site_of_process(settings.process)
-    if site is None or not site.nickname:
-        return LOG_FORMAT
-    return LOG_FORMAT.replace("%(name)s", f"[{site.nickname.replace('%', '%%')}] %(name)s")
+    return formatter(settings.log_format, settings.process, site.nickname if site else "")
+
+
+def start_log(settings: Settings) -> None:
+    """Lines go to standard error: whoever started the process keeps them."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(log_formatter(settings))
+    logging.basicConfig(level=settings.log_level, handlers=[handler])
+    log_uncaught()
+    logging.getLogger("urllib3").setLevel(logging.WARNING)  # at debug it quotes URLs and headers
 
 
 def run(make: Callable[[Settings], Server]) -> None:
     """Serves what `make` builds from the settings, until the process is told to stop."""
     try:
         settings = Settings.from_environment()
-        write_log(settings.log_level, log_format(settings))
-        logging.getLogger("urllib3").setLevel(logging.WARNING)  # at debug it quotes URLs and headers
+        start_log(settings)
+        metrics.start_anew(settings.metrics)
         server = make(settings)
     except (SettingsError, CredentialError, TopologyError) as error:
         print("\n".join(f"{sys.argv[0]}: {line}" for line in str(error).splitlines()), file=sys.stderr)

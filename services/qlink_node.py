@@ -12,6 +12,7 @@ from qkde.link.web import ops_app, qkd_app
 
 from .listeners import Listener, Server
 from .process import run
+from .qlink_metrics import link_metrics
 from .settings import Settings
 
 
@@ -30,6 +31,7 @@ def make(settings: Settings) -> Server:
         threads=8,
         limits=settings.limits,
         background=link.keep_expiring,
+        asked=[link_metrics(link)],
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
+from mutual_tls import request_id
 from mutual_tls.client import Peer
 from mutual_tls.identity import Identity
 from sae_demo.app import inbox_app, ops_app
@@ -21,8 +22,14 @@ def make(settings: Settings) -> Server:
     # For its KME it is an SAE of its site; for other demo SAEs it has a certificate from another authority.
     as_sae, as_app = settings.credentials, settings.credentials_of(f"{sae_id}-app")
     kme = Etsi014Client(
-        f"https://{settings.address(kme_id, 'sae')}", as_sae.certificate, as_sae.key, as_sae.authorities, kme_id=kme_id
+        f"https://{settings.address(kme_id, 'sae')}",
+        as_sae.certificate,
+        as_sae.key,
+        as_sae.authorities,
+        kme_id=kme_id,
+        headers=request_id.headers,
     )
+    own_kme = Peer(settings.address(kme_id, "sae"), Identity("kme", kme_id), as_sae, pool_size=1)
 
     @cache
     def peer(other: str) -> Peer:
@@ -40,6 +47,7 @@ def make(settings: Settings) -> Server:
             Listener("ops", settings.bind("ops"), trust / "operator.pem", lambda: ops_app(sae_id, kme, peer, inbox)),
         ],
         threads=8,
+        needs={f"KME {kme_id}": lambda: own_kme.check("/api/v1/sae/info/me")},
         limits=settings.limits,
     )
 

@@ -43,12 +43,14 @@ class Settings:
     state: Path
     more_hosts: tuple[str, ...]
     log_level: str
+    log_format: str
     worker_count: int
     limits: Limits
     keys: Path
     appendfsync: str  # what Redis is meant to have
     kme: Mapping[str, Any]  # by the names of kme.model.KmeSettings
     faults: Mapping[str, Any]  # by those of kme.faults.Faults
+    metrics: Path | None = None
     seed: int | None = None
     detours_file: Path | None = None
     revocations: Path | None = None
@@ -64,6 +66,8 @@ class Settings:
             except TopologyError as error:
                 problems += str(error).splitlines()
         kme = configuration.kme_settings(table, environ, problems)
+        if found["QKD_WORKERS"] > 1 and not found["PROMETHEUS_MULTIPROC_DIR"]:
+            problems.append("PROMETHEUS_MULTIPROC_DIR is not set: several workers need a folder to count together in")
         if problems:
             raise SettingsError("\n".join(problems))
         return cls(
@@ -71,6 +75,7 @@ class Settings:
             *(Path(found[f"QKD_{name}"]) for name in ("TOPOLOGY", "ADDRESSES", "PKI", "SECRETS", "STATE")),
             more_hosts=tuple(found["QKD_ALSO_AT"].split()),
             log_level=found["QKD_LOG_LEVEL"],
+            log_format=found["QKD_LOG_FORMAT"],
             worker_count=found["QKD_WORKERS"],
             limits=Limits(
                 *(found[f"QKD_{name}_TIMEOUT_S"] for name in ("HANDSHAKE", "IDLE", "REQUEST", "ANSWER")),
@@ -80,6 +85,7 @@ class Settings:
             appendfsync=found["QKD_APPENDFSYNC"],
             kme={one.name: kme[one.name].value for one in configuration.KME},
             faults={one.name.removeprefix("fault_"): kme[one.name].value for one in configuration.FAULTS},
+            metrics=Path(found["PROMETHEUS_MULTIPROC_DIR"]) if found["PROMETHEUS_MULTIPROC_DIR"] else None,
             seed=found["QKD_SEED"],
             detours_file=Path(found["QKD_DETOURS"]) if found["QKD_DETOURS"] else None,
             revocations=Path(found["QKD_CRLS"]) if found["QKD_CRLS"] else None,

@@ -6,7 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
+from report import Report
+
 FIGURES = pytest.StashKey[list[str]]()
+REPORT = pytest.StashKey[Report]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -15,6 +18,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[FIGURES] = []
+    config.stash[REPORT] = Report()
 
 
 @pytest.fixture(scope="session")
@@ -23,8 +27,19 @@ def figure(pytestconfig: pytest.Config) -> Callable[[str], None]:
     return pytestconfig.stash[FIGURES].append
 
 
+@pytest.fixture(scope="session")
+def report(pytestconfig: pytest.Config) -> Report:
+    """What all tests together say of failures."""
+    return pytestconfig.stash[REPORT]
+
+
 def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
     if config.stash[FIGURES]:
         terminalreporter.section("figures")
         for line in config.stash[FIGURES]:
             terminalreporter.write_line(line)
+    if lines := config.stash[REPORT].lines():
+        terminalreporter.section("faults and bad input")
+        for line in lines:
+            terminalreporter.write_line(line)
+        terminalreporter.write_line(f"also in {config.stash[REPORT].write()}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Flask, Response, g, request
 
 from kme.admission import Admission
+from mutual_tls.app import refusal_reason
 
 
 def limit_and_record(app: Flask, admission: Admission) -> None:
@@ -18,7 +19,6 @@ def limit_and_record(app: Flask, admission: Admission) -> None:
     def record(response: Response) -> Response:
         if response.status_code >= 400:
             caller = g.caller.id if "caller" in g else "not admitted"
-            reason = g.get("refusal_reason", response.status.partition(" ")[2].title().replace(" ", ""))
-            # The name of a view, never the path: a caller could make up as many as it likes.
-            admission.refused(caller, (request.endpoint or "none").rpartition(".")[2], response.status_code, reason)
+            view = (request.endpoint or "none").rpartition(".")[2]
+            admission.refused(caller, view, response.status_code, refusal_reason(response))
         return response

@@ -83,7 +83,7 @@ def operator_app(kme: Entity) -> Flask:
                 "kme_id": settings.kme_id,
                 "site": settings.site,
                 "saes": [sae.sae_id for sae in kme.records.saes()],
-                "pools": _pools(kme),
+                "pools": pools_of(kme),
                 "links": links,
                 "account": kme.account().as_json(),
                 "witness": _witness(kme),
@@ -119,7 +119,7 @@ def _witness(kme: Entity) -> dict[str, Any]:
     return {"epoch": epoch, "began_because": known.reason, "state": state, "peers": peers}
 
 
-def _pools(kme: Entity) -> list[dict[str, Any]]:
+def pools_of(kme: Entity) -> list[dict[str, Any]]:
     """The pools this KME fills: those of connections whose master is here."""
     return [
         {

@@ -17,7 +17,9 @@ from qkd_lab.cli.exec import exec_
 from qkd_lab.cli.fault import fault
 from qkd_lab.cli.kek import kek
 from qkd_lab.cli.link import link
+from qkd_lab.cli.logs import logs
 from qkd_lab.cli.network import down, status, up
+from qkd_lab.cli.optimise import optimise
 from qkd_lab.cli.pki import pki
 from qkd_lab.cli.rate import rate
 from qkd_lab.cli.register import register
@@ -39,8 +41,8 @@ def cli() -> None:
 
 
 for command in (
-    up, down, status, demo, register, sae, connection, link, fault, pki, audit, kek, config, doctor, bb84, rate,
-    verify_block, exec_,
+    up, down, status, logs, demo, register, sae, connection, link, fault, pki, audit, kek, config, doctor, bb84, rate,
+    optimise, verify_block, exec_,
 ):
     cli.add_command(command)
 

@@ -106,7 +106,7 @@ def bb84(
     """One BB84 round on a simulated link. No key is printed; a round that aborts is a result, too."""
     try:
         from qkde.link.aer import SimulationFailed
-        from qkde.simulation import simulate
+        from qkde.simulation import simulate_round
         from qkde.simulation_settings import setting_of
     except ImportError as error:
         raise click.ClickException(f"bb84 needs {error.name}: install the whole project (pip install .)") from error
@@ -122,7 +122,7 @@ def bb84(
         if export_qasm is not None:
             click.echo(_qasm(export_qasm, setting, seed), nl=False)
             return
-        result = simulate(setting.parameters, setting.physics, setting.source, seed=seed, mode=mode).to_json()
+        result = simulate_round(setting.parameters, setting.physics, setting.source, seed=seed, mode=mode).to_json()
         result["parameters"]["set"] = values.get("set")
     except ValueError as error:  # every kind of impossible input is one, and says what was expected
         raise Impossible(_option_names(str(error))) from error
@@ -148,7 +148,7 @@ def _qasm(pulses: int, setting: Any, seed: int | None) -> str:
 
 def _bench(pulse_counts: list[int], frame_count: int, as_json: bool) -> None:
     from qkde.bench import figures
-    from qkde.simulation import frames_of
+    from qkde.simulation_settings import frames_of
 
     try:
         for pulses in pulse_counts:

@@ -2,96 +2,50 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import sys
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 
 import click
 
-from qkd_lab.addresses import host_port
+from qkd_lab.doctor import host, running
+from qkd_lab.doctor.certificates import certificates
+from qkd_lab.doctor.finding import Finding
 from qkd_lab.embedded import control
-from qkd_lab.embedded.binaries import find_postgres, find_redis
-from qkd_lab.lab_folder import LabError, LabFolder
+from qkd_lab.lab_folder import LabFolder
 from qkd_lab.operator_calls import Operator
-from qkd_lab.pki.store import Pki
-from qkd_lab.processes import processes
-from qkd_lab.topology import SHIPPED, load
-
-Finding = tuple[bool, str]
+from qkd_lab.topology import SHIPPED
 
 
 @click.command()
-def doctor() -> None:
-    """Check Python, database servers, certificates, ports and processes."""
-    lab = LabFolder.here()
-    findings = [*_python(), *_servers(), *_certificates(lab), *_processes(lab)]
-    for good, text in findings:
-        click.echo(f"{'ok ' if good else 'BAD'} {' '.join(text.split())}")
-    if not all(good for good, _ in findings):
+@click.option("--json", "as_json", is_flag=True, help="For a program.")
+def doctor(as_json: bool) -> None:
+    """Check this host, certificates, and all of a lab that runs here; exit 1 where something is wrong."""
+    findings = list(examine(LabFolder.here()))
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        for one in findings:
+            line = f"{'ok ' if one.good else 'BAD'} {one.check}: {one.text}" + ("" if one.good else f" → {one.hint}")
+            click.echo(" ".join(line.split()))
+    if not all(finding.good for finding in findings):
         raise click.exceptions.Exit(1)
 
 
-def _python() -> Iterator[Finding]:
-    version = ".".join(map(str, sys.version_info[:3]))
-    yield sys.version_info >= (3, 11), f"Python {version} (3.11 or newer is needed)"
-
-
-def _servers() -> Iterator[Finding]:
-    finders: tuple[Callable, ...] = (find_postgres, find_redis)
-    for find in finders:
-        try:
-            binary = find(os.environ)
-        except LabError as error:
-            yield False, str(error)
-        else:
-            yield True, f"{binary.path.name} {binary.version} ({binary.origin}): {binary.path}"
-
-
-def _certificates(lab: LabFolder) -> Iterator[Finding]:
-    if not lab.pki.exists():
-        yield True, "no certificates yet: `qkd-lab up` makes them"
-        return
-    now = datetime.now(UTC)
-    held = Pki(lab.pki, now).list()
-    late = [one.name for one in held if one.renewed_from < now and one.revoked_at is None]
-    if late:
-        yield (
-            False,
-            f"certificates of {', '.join(late)} expire soon: `qkd-lab pki renew --expiring 30` renews them",
-        )
-    loose = [path for path in lab.pki.glob("**/key.pem") if path.stat().st_mode & 0o077]
-    if loose:
-        yield False, f"{loose[0]} can be read by others: chmod 600 it"
-    if not late and not loose:
-        yield True, f"{len(held)} certificates, the first expires {min(one.expires for one in held):%Y-%m-%d}"
-
-
-def _processes(lab: LabFolder) -> Iterator[Finding]:
+def examine(lab: LabFolder) -> Iterator[Finding]:
+    yield from host.python()
+    yield from host.servers()
+    yield from host.disk(lab)
+    yield from certificates(lab, datetime.now(UTC))
     if not lab.endpoints.exists() or (not lab.in_containers and not control.running_pid(lab)):
-        yield True, "no lab runs in this folder: `qkd-lab up` starts one"
-        yield from _ports(lab.topology if lab.topology.exists() else SHIPPED / "two-sites.toml")
+        yield Finding("processes", True, "no lab runs in this folder: `qkd-lab up` starts one")
+        yield from host.ports(lab.topology if lab.topology.exists() else SHIPPED / "two-sites.toml")
         return
     operator = Operator(lab)
-    for process in operator.processes:
-        health = operator.health(process.name)
-        yield health == "ok", f"{process.name}: {health}"
-
-
-def _ports(topology: Path) -> Iterator[Finding]:
-    wanted = [host_port(process, name) for process in processes(load(topology)) for name in process.listeners]
-    taken = [str(port) for port in wanted if not _is_free(port)]
-    text = f"taken by others: {', '.join(taken)}; the lab uses the next free ones" if taken else "all free"
-    yield True, f"ports on 127.0.0.1: {text}"
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+    answers = running.ask(operator)
+    yield from running.processes(operator, answers)
+    yield from running.needs(operator, answers)
+    yield from running.clocks(answers)
+    yield from running.versions(answers)
+    yield from running.keys(operator)

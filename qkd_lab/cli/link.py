@@ -1,18 +1,22 @@
-"""`qkd-lab link show`, `set`, `rounds` and `rekey`: a link's physics and Eve, while it runs, and a way out for it."""
+"""`qkd-lab link show`, `set`, `reset`, `presets` and `rekey`: a link's physics and Eve, while it runs."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import click
 
 from qkd_lab.cli.link_rounds import rounds
-from qkd_lab.lab_folder import LabFolder
+from qkd_lab.cli.link_watch import watch
+from qkd_lab.lab_folder import LabError, LabFolder
+from qkd_lab.link_presets import PRESETS, preset
 from qkd_lab.operator_calls import Operator
 from qkd_lab.pki.secrets import renew_pre_shared_key
-from qkd_lab.topology import Source
-from qkd_lab.topology_fields import PROTOCOL, SOURCE
+from qkd_lab.topology import Link, Source
+from qkd_lab.topology_fields import PHYSICS, PROTOCOL, SOURCE
 
 # What both QKDEs of a link must agree on before a round: in the topology alone.
 AGREED = tuple(dict.fromkeys((*SOURCE, *PROTOCOL)))
@@ -22,19 +26,25 @@ COUNTERS = ("link", "frames_measured", "pulses_measured", "pulses_per_second")
 
 @click.group()
 def link() -> None:
-    """The physics of a quantum link, and Eve, while it runs; what came of its rounds; its pre-shared key."""
+    """The physics of a quantum link, and Eve, while it runs; what comes of its rounds; its pre-shared key."""
 
 
 link.add_command(rounds)
+link.add_command(watch)
 
 
 @link.command()
 @click.argument("name", required=False)
-def show(name: str | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="One line of JSON for each link.")
+def show(name: str | None, as_json: bool) -> None:
     """Show one link, or all."""
     operator = Operator(LabFolder.here())
     for known in [operator.quantum_link(name)] if name else operator.topology.quantum_links:
-        _print(operator.call(known.qlink_id, "GET", "/v1/physics"), known.source)
+        physics = operator.call(known.qlink_id, "GET", "/v1/physics")
+        if as_json:
+            click.echo(json.dumps(physics | {"source": known.source.given}))
+        else:
+            _print(physics, known.source)
 
 
 def _refuse_agreed(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
@@ -56,7 +66,8 @@ def _without_what_is_agreed(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @link.command("set")
 @click.argument("name")
-@click.option("--loss-db", type=float, help="Loss in dB beside the fibre's, 0 or more.")
+@click.option("--preset", "preset_name", help="All of the physics at once, see `link presets`; options go before it.")
+@click.option("--loss-db", type=float, help="Loss in dB beside the fibre's, 0 to 1000.")
 @click.option("--distance-km", type=float, help="Length of the fibre.")
 @click.option("--attenuation-db-per-km", type=float, help="Of the fibre.")
 @click.option("--depolarizing", type=float, help="Probability, 0 to 1; adds half of it to the QBER.")
@@ -67,20 +78,51 @@ def _without_what_is_agreed(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--dead-time-s", type=float, help="Of both detectors after a click.")
 @click.option("--afterpulse-probability", type=float, help="That a click is followed by one without light.")
 @click.option("--repetition-rate-hz", type=float, help="Pulses per simulated second.")
-@click.option("--eve", help="none, or intercept-resend:FRACTION, which adds a quarter of FRACTION to the QBER.")
+@click.option(
+    "--eve",
+    help="none; intercept-resend:FRACTION[:random|z|x|DEGREES], a quarter of FRACTION more QBER; "
+    "photon-number-splitting[:FRACTION]; beam-splitting[:FRACTION].",
+)
 @_without_what_is_agreed
-def set_(name: str, **settings: Any) -> None:
+def set_(name: str, preset_name: str | None, **settings: Any) -> None:
     """Change a link's physics from its next round on.
 
-    Source and protocol (intensities, bases, tolerance) are not among them: the two QKDEs must agree on these, so they
-    are set in the topology.
+    A round that has begun keeps the physics of its first frame. Source and protocol (intensities, bases, tolerance) are
+    not among them: the two QKDEs must agree on these, so they are set in the topology.
     """
-    wanted = {key: value for key, value in settings.items() if value is not None}
+    given = {key: value for key, value in settings.items() if value is not None}
+    for key, value in given.items():
+        if not PHYSICS[key].fits(value):
+            option = f"--{key.replace('_', '-')}"
+            raise LabError(f"{option} is {value!r}: expected {PHYSICS[key].expected}; nothing was changed")
+    wanted = (preset(preset_name).physics() if preset_name else {}) | given
     if not wanted:
-        raise click.UsageError("nothing to set: give --loss-db, --depolarizing, --eve or another")
+        raise click.UsageError("nothing to set: give --loss-db, --depolarizing, --eve, --preset or another")
+    operator = Operator(LabFolder.here())
+    _change(operator, operator.quantum_link(name), wanted)
+
+
+@link.command()
+@click.argument("name")
+def reset(name: str) -> None:
+    """Bring a link back to the physics of the topology, with which it started; Eve too."""
     operator = Operator(LabFolder.here())
     chosen = operator.quantum_link(name)
+    _change(operator, chosen, asdict(chosen.physics))
+
+
+@link.command()
+def presets() -> None:
+    """List what `link set --preset` knows."""
+    for name, one in PRESETS.items():
+        click.echo(f"{name:12} {one.description}")
+
+
+def _change(operator: Operator, chosen: Link, wanted: dict[str, Any]) -> None:
     _print(operator.call(chosen.qlink_id, "PATCH", "/v1/physics", wanted), chosen.source)
+    frames = chosen.protocol.frame_count
+    whole = "frame" if frames == 1 else f"round (of {frames} frames)"
+    click.echo(f"in effect from the next {whole} on")
 
 
 @link.command()

@@ -110,7 +110,8 @@ def _show(found: dict[str, Any]) -> None:
         pid, restarts = process.get("pid"), process.get("restart_count")
         address = found["endpoints"].get(name) or found["endpoints"].get(f"{name}.ops", "")
         shown = f"{name} ({process['nickname']})" if process.get("nickname") else name
-        table.add_row(shown, process["health"], _text(pid), _text(restarts), address)
+        health = f"{process['health']}, but {'; '.join(process['why'])}" if process.get("why") else process["health"]
+        table.add_row(shown, health, _text(pid), _text(restarts), address)
     console.print(table)
     table = Table("connection", "keys", "of", "bits", title="pools", title_justify="left")
     for pool in found["pools"]:

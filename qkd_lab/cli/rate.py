@@ -39,7 +39,8 @@ OVERRIDES = {
 }
 
 
-def _overrides(command: Any) -> Any:
+def overrides(command: Any) -> Any:
+    """Options in place of a set's values."""
     for name, flags in reversed(OVERRIDES.items()):
         command = click.option(*flags, name, type=float, help=f"In place of the set's {name}.")(command)
     return command
@@ -60,7 +61,7 @@ def _overrides(command: Any) -> Any:
               help="Part of the clicks that make key, in asymptotic models. By default p²+(1-p)².")  # fmt: skip
 @click.option("--optimize", is_flag=True, help="Choose intensities and probabilities at each point for most key.")
 @click.option("--json", "as_json", is_flag=True, help="An object with model, parameters and rows, instead of CSV.")
-@_overrides
+@overrides
 def rate(
     model: str,
     set_name: str,
@@ -81,7 +82,7 @@ def rate(
         raise click.UsageError(f"--block-size is for the models {', '.join(FINITE_MODELS)}: {model} has infinite keys")
     changes = {name: options.pop(name) for name in OVERRIDES}
     try:
-        link = load(set_name).changed(**_with_all_probabilities(model, changes))
+        link = load(set_name).changed(**with_all_probabilities(model, changes))
         points = (
             [{"qber": error_rate} for error_rate in qber]
             if qber is not None
@@ -103,7 +104,7 @@ def rate(
         table.writerows(rows)
 
 
-def _with_all_probabilities(model: str, changes: dict[str, float | None]) -> dict[str, float]:
+def with_all_probabilities(model: str, changes: dict[str, float | None]) -> dict[str, float]:
     given = {name: value for name, value in changes.items() if value is not None}
     probabilities = ("signal_probability", "decoy_probability", "vacuum_probability")
     missing = [name for name in probabilities if name not in given]

@@ -104,6 +104,7 @@ def _service(
             "QKD_SECRETS": str(lab.secrets(process.name)),
             "QKD_STATE": str(state),
             "QKD_KEYS": str(lab.keys),
+            "PROMETHEUS_MULTIPROC_DIR": str(lab.metrics(process.name)),
             "QKD_LOG_LEVEL": environ.get("QKD_LOG_LEVEL", "INFO"),
         },
         after=(f"postgres-{process.site}", f"redis-{process.site}") if needs_stores else (),

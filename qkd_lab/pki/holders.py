@@ -1,4 +1,4 @@
-"""Who holds a certificate in a network: services, SAEs as clients of their KME, the operator and the health probe."""
+"""Who holds a certificate in a network: services, SAEs as clients of their KME, the operator and who looks."""
 
 from __future__ import annotations
 
@@ -76,6 +76,7 @@ def holders(topology: Topology, more_hosts: Iterable[str] = ()) -> list[Holder]:
     everyone = (KME, QKD, APP)
     found.append(Holder("operator", Identity("operator", "operator"), OPERATOR, everyone))
     found.append(Holder("probe", Identity("probe", "probe"), OPERATOR, everyone))
+    found.append(Holder("prometheus", Identity("monitor", "prometheus"), OPERATOR, everyone))
     return found
 
 
@@ -84,7 +85,7 @@ def sae_client(sae_id: str, site: str, named_by: str = "urn", life: timedelta = 
     # A file name has at most 255 bytes.
     if not sae_id or not sae_id.isprintable() or len(quote(sae_id, safe="")) > 240:
         raise PkiError(f"the SAE id {sae_id!r} can't be used: expected 1 to 240 printable characters, percent-encoded")
-    if sae_id in (".", "..", "authorities", "operator", "probe"):
+    if sae_id in (".", "..", "authorities", "operator", "probe", "prometheus"):
         raise PkiError(
             f"the SAE id {sae_id!r} can't be used: the name of its certificate folder is taken; choose another"
         )

@@ -46,7 +46,7 @@ def listed(pki: Path, revoked: Mapping[str, Mapping[int, datetime]]) -> list[Lis
                 identity,
                 has_urn,
                 authority,
-                _host_names(certificate),
+                host_names(certificate),
                 certificate.not_valid_after_utc,
                 certificate.serial_number,
                 renewed_from(certificate),
@@ -83,7 +83,7 @@ def _identity(certificate: x509.Certificate) -> tuple[Identity | None, bool]:
         return None, False
 
 
-def _host_names(certificate: x509.Certificate) -> tuple[str, ...]:
+def host_names(certificate: x509.Certificate) -> tuple[str, ...]:
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:

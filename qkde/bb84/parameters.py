@@ -13,7 +13,7 @@ from qkde.bb84.verification import VERIFICATION_BITS, collision_bound
 
 RECONCILIATIONS = tuple(VARIANTS)
 MAX_PULSES_PER_FRAME = 2**24
-MAX_PULSES_PER_ROUND = 2**28
+MAX_PULSES_PER_ROUND = 2**30
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class ImpossiblePhysics(ValueError):
 class LinkPhysics:
     """The settings of a link. Raises ImpossiblePhysics outside their ranges.
 
-    loss_db: loss beside the fibre's, 0 or more. distance_km, attenuation_db_per_km: of the fibre.
+    loss_db: loss beside the fibre's, 0 to 1000. distance_km, attenuation_db_per_km: of the fibre.
     A photon arrives at Bob's detectors with probability 10^(−(loss_db + attenuation·distance)/10).
     depolarizing: probability p that a qubit is replaced by the maximally mixed state, 0 to 1; adds p/2 to the QBER.
     noise: more of it, see `qkde.link.noise`. misalignment: e_d, a photon's probability of the wrong detector, 0 to 0.5.
@@ -104,7 +104,7 @@ class LinkPhysics:
 
 ALWAYS_SHOWN = ("loss_db", "depolarizing", "eve")
 RANGES = {
-    "loss_db": (0, sys.float_info.max, "a loss in dB of 0 or more"),
+    "loss_db": (0, 1000, "a loss in dB from 0 to 1000"),
     "depolarizing": (0, 1, "a probability from 0 to 1"),
     "distance_km": (0, 10_000, "a length in km from 0 to 10000"),
     "attenuation_db_per_km": (0, 100, "an attenuation in dB/km from 0 to 100"),

@@ -20,6 +20,7 @@ from qkde.classical.channel import ClassicalChannel
 from qkde.link.client import LinkClient
 from qkde.node.devices import LinkDevice
 from qkde.node.handover import Handover
+from qkde.node.orders import ask
 from qkde.node.pads import FilePads
 from qkde.node.spool import Spool
 
@@ -73,11 +74,14 @@ class AliceEnd:
         self._lock = threading.Lock()
 
     def order(self, block_id: str, owner: str) -> dict[str, Any]:
-        """The own KME wants a block: Bob leads, so he is told. The round's report; raises PeerError."""
+        """The own KME wants a block: Bob leads, so he is told. The round's report; raises PeerError, Busy."""
         self._ordered.append(block_id)
         path = f"/v1/links/{self.end.link}/orders"
-        order = {"block_id": block_id, "owner": owner}
-        return self.end.other_qkde.request("POST", path, json=order, timeout_s=ROUND_TIMEOUT_S).json
+        order, until_s = {"block_id": block_id, "owner": owner}, self.end.clock() + ROUND_TIMEOUT_S
+        report = ask(self.end.other_qkde, path, order, lambda: self.end.clock() > until_s)
+        if report is None:
+            raise Busy(f"link {self.end.link}: the round does not end")
+        return report
 
     def answer(self, octets: bytes) -> bytes:
         """One message of Bob's, one answer. Raises UnexpectedRound, MalformedMessage, DeviceUnavailable."""

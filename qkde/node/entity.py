@@ -12,6 +12,7 @@ from mutual_tls.identity import Identity
 from qkde.bb84.pads import PadOffer
 from qkde.node.ends import AliceEnd, BobEnd
 from qkde.node.handover import Handover
+from qkde.node.orders import Orders
 
 log = logging.getLogger(__name__)
 
@@ -32,15 +33,18 @@ class QkdEntity:
         self.reports = reports
         self._ends = ends
         self._handover = handover
+        self._orders, self._orders_from_alice = Orders(), Orders()
 
-    def order(self, link: str, block_id: str, owner: str) -> dict[str, Any]:
-        """Makes a block for `owner`: the round's report, when it is over. Raises UnknownLink, Busy, PeerError."""
-        report = self._end(link).order(block_id, owner)
-        if report["outcome"] == "key":
-            log.info("link %s: block %s of %d bits for %s", link, block_id, report["block_bits"], owner)
-        else:
-            log.warning("link %s: no key for %s: %s", link, owner, report["abort_reason"])
-        return report
+    def order(self, link: str, block_id: str, owner: str) -> dict[str, Any] | None:
+        """Makes a block for `owner`: the round's report, None while it runs (ask again). Raises UnknownLink, Busy,
+        PeerError."""
+        end = self._end(link)
+        return self._orders.follow(block_id, lambda: self._made(link, end, block_id, owner))
+
+    def order_from_alice(self, link: str, block_id: str, owner: str) -> dict[str, Any] | None:
+        """The same for the QKDE at the other end. Raises UnexpectedRound, too."""
+        bob = self.bob(link)
+        return self._orders_from_alice.follow(block_id, lambda: bob.order_from_alice(block_id, owner))
 
     def alice(self, link: str) -> AliceEnd:
         end = self._end(link)
@@ -72,6 +76,14 @@ class QkdEntity:
             for end in self._ends.values():
                 if isinstance(end, AliceEnd):
                     end.expire()
+
+    def _made(self, link: str, end: AliceEnd | BobEnd, block_id: str, owner: str) -> dict[str, Any]:
+        report = end.order(block_id, owner)
+        if report["outcome"] == "key":
+            log.info("link %s: block %s of %d bits for %s", link, block_id, report["block_bits"], owner)
+        else:
+            log.warning("link %s: no key for %s: %s", link, owner, report["abort_reason"])
+        return report
 
     def _end(self, link: str) -> AliceEnd | BobEnd:
         try:

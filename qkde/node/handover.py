@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 
+from mutual_tls import request_id
 from mutual_tls.client import Peer, PeerError, Refused
 from qkde.bb84.report import Block
 from qkde.node.spool import Spool
@@ -43,6 +44,10 @@ class Handover:
         return all([self._offer(block) for block in self._spool.released()])
 
     def _offer(self, block: Block) -> bool:
+        with request_id.begun(block.block_id):  # as the round that made it
+            return self._offered(block)
+
+    def _offered(self, block: Block) -> bool:
         try:
             self._kme.request(
                 "PUT",

@@ -28,7 +28,7 @@ def kme_app(entity: QkdEntity, kme: Identity) -> Flask:
         link = body.get("link")
         if not isinstance(link, str):
             return problem(400, "link: expected the name of a link")
-        return answer(entity.order(link, _block_id(body), g.caller.id))
+        return _report(entity.order(link, _block_id(body), g.caller.id))
 
     return app
 
@@ -54,7 +54,7 @@ def classical_app(entity: QkdEntity) -> Flask:
         only_the_other_end(link)
         body = json_object()
         # Alice's QKDE orders in its own KME's name only; Bob's own KME asks him itself.
-        return answer(entity.bob(link).order_from_alice(_block_id(body), body.get("owner")))
+        return _report(entity.order_from_alice(link, _block_id(body), body.get("owner")))
 
     return app
 
@@ -64,8 +64,12 @@ def ops_app(entity: QkdEntity) -> Flask:
 
     @app.get("/v1/reports")
     def reports() -> Response:
-        """The reports of the newest rounds that were ordered here, oldest first."""
-        return answer(list(entity.reports))
+        """The reports of the newest rounds, oldest first; of one link, or fewer, where that is asked for."""
+        link, count = request.args.get("link"), request.args.get("count", "50")
+        if not (count.isascii() and count.isdecimal() and 1 <= int(count[:9]) <= 50):
+            return problem(400, "count in the query: expected a number from 1 to 50")
+        known = [report for report in entity.reports if link in (None, report["link"])]
+        return answer(known[-int(count) :])
 
     @app.put("/v1/links/<link>/pre-shared-key")
     def rekey(link: str) -> Response:
@@ -78,6 +82,10 @@ def ops_app(entity: QkdEntity) -> Flask:
 
     _map_errors(app)
     return app
+
+
+def _report(report: dict | None) -> Response:
+    return answer({"running": True}, 202) if report is None else answer(report)
 
 
 def _block_id(body: dict) -> str:

@@ -10,31 +10,20 @@ from typing import Any
 
 import pytest
 
-from qkd_lab.topology import SHIPPED
-
 from clients import Direction
 from detours import Detours
-from faults import DETOURED, POOL_KEYS, SEED
+from faults import DETOURED, SEED
 from history import History
 from running_lab import QKD_LAB, Lab
+from used_lab import UsedLab, small_topology
 
 
 @dataclass(frozen=True)
-class FaultyLab(Lab):
+class FaultyLab(UsedLab):
     detours: Any = None
     environment: dict[str, str] = field(default_factory=dict)
     history: History = field(default_factory=History)
     directions: tuple[Direction, ...] = ()
-
-
-def small_topology() -> str:
-    """The shipped lab with shorter rounds and smaller pools, so that a fault meets each step of a key's way soon."""
-    text = (SHIPPED / "two-sites.toml").read_text()
-    for before, after in (("pulses_per_frame = 1048576", "pulses_per_frame = 524288"),
-                          ("max_keys = 1000", f"max_keys = {POOL_KEYS}")):  # fmt: skip
-        assert before in text
-        text = text.replace(before, after)
-    return text
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +39,8 @@ def lab(tmp_path_factory) -> Iterator[FaultyLab]:
 
     plain = Lab(folder, all_logs)
     directions = (
-        Direction(plain, "sae-a", "sae-b", ("kme-a", "kme-b"), history, SEED),
-        Direction(plain, "sae-b", "sae-a", ("kme-b", "kme-a"), history, SEED + 1),
+        Direction(plain, "sae-a", "sae-b", ("kme-a", "kme-b"), history, SEED, "intruder-b"),
+        Direction(plain, "sae-b", "sae-a", ("kme-b", "kme-a"), history, SEED + 1, "intruder-a"),
     )
     topology = folder / "small.toml"
     topology.write_text(small_topology())
@@ -60,6 +49,8 @@ def lab(tmp_path_factory) -> Iterator[FaultyLab]:
         faulty = FaultyLab(folder, all_logs, None, {}, detours, environment, history, directions)
         faulty.wait_for_keys()
         faulty.wait_for_keys(1, "sae-b", "sae-a", "kme-b")
+        for site in "ab":
+            faulty.command("register", "sae", f"intruder-{site}", "--site", site)
         for direction in directions:
             direction.start()
         yield faulty

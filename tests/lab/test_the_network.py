@@ -195,7 +195,7 @@ def test_no_process_logs_or_shows_key_material(lab):
     shown += lab.command("link", "rounds", "--json")
     with lab.as_operator() as operator:
         for name in ("kme-a", "kme-b", "kme-a-scheduler", "qkde-a", "qkde-b", "qlink-a-b"):
-            for path in ("healthz", "metrics", *(f"v1/{what}" for what in OPERATOR_READS)):
+            for path in ("healthz", "readyz", "metrics", *(f"v1/{what}" for what in OPERATOR_READS)):
                 shown += operator.get(f"{lab.endpoint(f'{name}.ops')}/{path}").text
     assert len(shown) > 1000
     for key in keys:

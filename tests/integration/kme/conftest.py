@@ -29,6 +29,7 @@ from kme.web.sae import sae_app
 from mutual_tls.app import CALLER
 from mutual_tls.client import Refused, Reply, Unreachable
 from mutual_tls.identity import Identity
+from services.kme_metrics import count_delivery
 
 DB = Path(__file__).parents[3] / "db"
 OPERATOR = Identity("operator", "op")
@@ -253,6 +254,7 @@ def make_site(
             database_size=2,
             clock=options.pop("clock", None),
             keks=options.pop("keks", None) or kek_folder(tmp_path / f"keks of {kme_id}"),
+            delivered=count_delivery,
         )
         entities.append(entity)
         sites.append(Site(entity, entity.peers))

@@ -10,7 +10,7 @@ from kme.errors import Unavailable
 from kme.etsi014 import connection_json
 from kme.model import Connection
 from kme.peer_wire import state_json
-from mutual_tls.client import Refused
+from mutual_tls.client import Refused, Unreachable
 from mutual_tls.identity import Identity
 
 from kme_steps import Crash, filled, link, unsettled
@@ -236,6 +236,29 @@ def test_a_removal_while_the_peer_is_away_comes_through_when_it_is_back(full, re
     full.step_until(lambda: known(full.b) is None)
     assert full.b.entity.account().destroyed == 20 * 256
     full.assert_account_adds_up()
+
+
+@pytest.mark.parametrize("trouble", ["refused", "away"])
+def test_a_change_that_does_not_come_through_is_told_again_with_growing_pauses(full, caplog, trouble):
+    peer = full.a.peers["kme-b"]
+    calls, said = [], len(caplog.records)
+    failure = Refused(409, "it contradicts what is known here") if trouble == "refused" else Unreachable("gone")
+
+    def refuse(method, path, **_):
+        calls.append(path)
+        raise failure
+
+    whole, peer.request = peer.request, refuse
+    full.a.operator.patch(PATH, json={"max_keys_count": 30})
+    for _ in range(120):  # half a minute of the scheduler's steps
+        full.a.entity.administration.step(full.a.clock[0])
+        full.a.clock[0] += 0.25
+    assert 5 <= len(calls) <= 15
+    lines = [one for one in caplog.records[said:] if "has to wait" in one.message]
+    assert len(lines) == 1
+    peer.request = whole
+    full.a.entity.administration.step(full.a.clock[0] + 61)
+    assert known(full.b)["max_keys_count"] == 30
 
 
 def test_a_removal_whose_answer_was_lost_is_told_again_and_destroys_nothing_twice(full):

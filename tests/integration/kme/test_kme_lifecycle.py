@@ -3,6 +3,7 @@ for. The clock of each site's key store is the test's."""
 
 from __future__ import annotations
 
+import random
 from uuid import UUID
 
 import pytest
@@ -16,6 +17,7 @@ from kme_steps import filled, link, pool_ids
 POOL_TTL_S, FETCH_TTL_S, MARGIN_S = 100, 3_600, 60
 ID = str(Connection("kme-a", "kme-b", "sae-a", "sae-b").connection_id)
 DAY_S = 86_400
+STEPS_S = (-10 * DAY_S, -3_600, -30, -1, 0.5, 20, 100, 3_700, DAY_S, 31 * DAY_S)
 
 
 class Clock:
@@ -230,6 +232,27 @@ def test_the_sites_clocks_need_not_agree(timed, clocks):
     clocks["b"].now_s -= 5 * DAY_S
     keys = taken(timed)
     assert fetch(timed, keys).get_json() == {"keys": keys}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_the_clocks_are_set_to_no_key_is_lost_or_comes_twice(network, clocks, seed):
+    chance = random.Random(seed)
+    given, waiting = set(), []
+    for _ in range(30):
+        clocks[chance.choice("ab")].step(chance.choice(STEPS_S))
+        answers = []
+        network.step_until(lambda: answers.append(take(network, 3)) or answers[-1].status_code == 200)  # noqa: B023
+        keys = answers[-1].get_json()["keys"]
+        assert given.isdisjoint(key["key_ID"] for key in keys)
+        given |= {key["key_ID"] for key in keys}
+        waiting.append(keys)
+        if chance.random() < 0.5:
+            late = waiting.pop(chance.randrange(len(waiting)))
+            assert fetch(network, late).get_json() == {"keys": late}
+            assert fetch(network, late).status_code == 400
+    for late in waiting:
+        assert fetch(network, late).get_json() == {"keys": late}
+    network.assert_account_adds_up()
 
 
 # States

@@ -84,7 +84,7 @@ def test_cascade_always_gets_a_rate_to_size_its_blocks_by():
         ("pulses_per_frame", 0, "from 1 to 16777216, not 0"),
         ("pulses_per_frame", 1e6, "must be a int, not 1000000.0"),
         ("pulses_per_frame", True, "must be a int"),
-        ("frame_count", 10**6, "from 1 to 268"),
+        ("frame_count", 10**6, "from 1 to 1073"),
         ("key_basis_probability", 1.0, "between 0 and 1 "),
         ("qber_tolerance", 0.5, "between 0 and 0.5 "),
         ("qber_tolerance", float("nan"), "between 0 and 0.5 .*not nan"),

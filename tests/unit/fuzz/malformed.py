@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+
+from report import Report
 
 # Fixtures are shared by all inputs of a test on purpose: a server that one of them has harmed must show it.
 FUZZ = settings(
@@ -24,12 +25,14 @@ FUZZ = settings(
 )
 
 
-@dataclass
 class Tried:
-    """`malformed`: inputs that were refused as they should be."""
+    """Counts, in the report of the run, the inputs that were refused as they should be."""
 
-    malformed: int = 0
-    server_errors: int = 0
+    def __init__(self, report: Report) -> None:
+        self._report = report
+
+    def refused(self) -> None:
+        self._report.malformed_inputs += 1
 
     def only(self, documented: type[Exception], parse: Callable[..., Any], *arguments: Any) -> Any:
         """What `parse` makes of the arguments; None where it refuses them with the documented error, in not too many
@@ -38,13 +41,12 @@ class Tried:
             return parse(*arguments)
         except documented as error:
             assert 0 < len(str(error)) < 2000
-            self.malformed += 1
+            self.refused()
             return None
 
     def status(self, code: int) -> int:
         """Counts the status of an answer, which is no server error."""
-        self.malformed += 400 <= code < 500
-        self.server_errors += code == 500
+        self._report.malformed(code)
         assert code != 500
         return code
 

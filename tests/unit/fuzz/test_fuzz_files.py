@@ -63,7 +63,7 @@ def test_a_topology_is_one_or_every_line_of_the_refusal_names_the_file(tried, tm
     try:
         assert isinstance(load(path), Topology)
     except TopologyError as error:
-        tried.malformed += 1
+        tried.refused()
         assert all(line.startswith(str(path)) for line in str(error).split("\n"))
 
 
@@ -74,7 +74,8 @@ NAMES = st.sampled_from([setting.name for setting in (*KME, *FAULTS)])
 @given(st.dictionaries(NAMES | TEXTS, VALUES | st.just(1 << 20_000)))
 def test_a_table_of_settings_is_good_or_is_refused(tried, table):
     problems = section_problems(table)
-    tried.malformed += bool(problems)
+    if problems:
+        tried.refused()
     assert problems or all(-(2**53) < value < 2**53 for value in table.values())
 
 
@@ -98,7 +99,7 @@ def test_a_record_is_malformed_or_says_what_does_not_hold(tried, record):
         try:
             found = provenance.check(strange)
         except provenance.MalformedRecord as error:
-            tried.malformed += 1
+            tried.refused()
             assert str(error).isprintable() and len(str(error)) < 500
             return
         # The digest covers the whole record: where it holds, nothing was altered.
@@ -112,6 +113,6 @@ def test_a_record_is_malformed_or_says_what_does_not_hold(tried, record):
 def test_verify_block_says_in_words_what_is_wrong_with_its_input(tried, octets):
     done = CliRunner().invoke(verify_block, ["-"], input=octets)
     if done.exit_code:
-        tried.malformed += 1
+        tried.refused()
         assert isinstance(done.exception, LabError), done.exception
         assert str(done.exception).isprintable()  # it goes to a terminal

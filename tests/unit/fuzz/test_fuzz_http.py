@@ -215,7 +215,7 @@ def test_octets_that_are_no_tls_end_the_connection_and_nothing_else(tried, serve
         plain.shutdown(socket.SHUT_WR)
         while plain.recv(1 << 16):
             pass
-    tried.malformed += 1
+    tried.refused()
 
 
 @pytest.mark.parametrize("octets", [STATUS[:20], WITH_LENGTH[:-3], CHUNKED[:-3], POST])

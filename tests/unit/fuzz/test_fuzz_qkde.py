@@ -174,7 +174,7 @@ def qkde():
         other_qkde=lambda link: BOB,
         order=lambda *_: {},
         alice=lambda link: SimpleNamespace(answer=answer),
-        bob=lambda link: SimpleNamespace(order_from_alice=lambda block_id, owner: {}),
+        order_from_alice=lambda *_: {},
     )
     return SimpleNamespace(classical=classical_app(entity), kme=kme_app(entity, KME))
 
@@ -230,7 +230,7 @@ def test_a_damaged_block_is_put_aside_and_the_others_are_offered(tried, tmp_path
     path.write_bytes(damaged)
     found = spool.released()
     if damaged != valid:
-        tried.malformed += 1
+        tried.refused()
         assert found == blocks[1:] and path.with_suffix(".damaged").exists()
     for block in blocks:
         spool.forget(block.block_id)

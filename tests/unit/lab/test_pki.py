@@ -102,7 +102,7 @@ def test_each_authority_signs_its_own_roles_only(made):
         "sae-b": {"sae"},
         "kme": {"kme"},
         "qkd": {"qkde", "qlink"},
-        "operator": {"operator", "probe"},
+        "operator": {"operator", "probe", "monitor"},
         "app": {"app"},
     }
 

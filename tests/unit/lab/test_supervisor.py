@@ -16,7 +16,7 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 
 # Runs programs given as JSON, {name: {"command", "after"?, "kind"?, "ready_file"?}}, under a supervisor; prints events.
 DRIVER = """
-    import json, os, signal, sys
+    import json, logging, os, signal, sys
     from pathlib import Path
     from qkd_lab.embedded import supervisor
     from qkd_lab.embedded.child import Child, Program
@@ -31,6 +31,7 @@ DRIVER = """
                        dict(os.environ), after=tuple(spec.get("after", ())))
 
     folder = Path(sys.argv[1])
+    logging.basicConfig(filename=folder / "supervisor.log", level=logging.INFO)
     signal.pthread_sigmask(signal.SIG_BLOCK, supervisor.SIGNALS)
 
     def say(event, **more):
@@ -164,7 +165,7 @@ def test_a_killed_supervisor_leaves_nothing_running(drive):
     eventually(lambda: not any(map(alive, pids)))
 
 
-def test_a_process_that_dies_is_started_again_and_its_workers_do_not_stay(drive):
+def test_a_process_that_dies_is_started_again_and_its_workers_do_not_stay(drive, tmp_path):
     driven = drive(service("one"))
     driven.wait_for("running")
     master, worker = driven.pids("one")
@@ -174,6 +175,8 @@ def test_a_process_that_dies_is_started_again_and_its_workers_do_not_stay(drive)
     driven.wait_for("ready", process="one")
     eventually(lambda: driven.pids("one")[0] != master)
     assert alive(driven.pids("one")[0])
+    told = (tmp_path / "supervisor.log").read_text()
+    assert "one ended (signal SIGKILL); it is started again in 0.5 s" in told
 
 
 def test_a_process_that_ignores_the_request_to_stop_is_killed(drive, tmp_path, monkeypatch):

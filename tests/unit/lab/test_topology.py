@@ -78,7 +78,7 @@ def test_a_link_is_found_by_either_of_its_ends():
     "old, new, words",
     [
         ("[[sites]]", "[[places]]", ["top level", "places", "unknown", "sites"]),
-        ("loss_db = 2", "loss_db = -1", ["links[a-b].physics", "loss_db", "0 or more", "-1"]),
+        ("loss_db = 2", "loss_db = -1", ["links[a-b].physics", "loss_db", "0 to 1000", "-1"]),
         ("loss_db = 2", "loss_db = true", ["loss_db", "True"]),
         ("loss_db = 2", "loss_db = nan", ["loss_db", "nan"]),
         ("loss_db = 2", "los_db = 2", ["links[a-b].physics", "los_db", "unknown", "loss_db"]),

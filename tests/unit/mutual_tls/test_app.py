@@ -3,10 +3,12 @@ import json
 
 import pytest
 
-from mutual_tls.app import CALLER, FAULT, answer, json_object, listener_app, operator_app
+from mutual_tls.app import ABOUT, CALLER, FAULT, METRICS, NEEDS, answer, json_object, listener_app, operator_app
+from mutual_tls.client import Unreachable
 from mutual_tls.identity import Identity
 
 OPERATOR, PROBE = Identity("operator", "operator"), Identity("probe", "probe")
+MONITOR = Identity("monitor", "prometheus")
 
 
 def call(app, caller, path="/healthz", method="GET", **options):
@@ -49,6 +51,52 @@ def test_what_the_server_complains_of_is_said_unless_the_process_has_a_fault_of_
     assert (healthz().status_code, healthz().json["message"]) == (503, "the list has expired")
     faults.append("PostgreSQL does not answer")
     assert healthz().json["message"] == "PostgreSQL does not answer"
+
+
+def readiness(app, needs=None, **more):
+    environ = {CALLER: PROBE, NEEDS: needs or {}, ABOUT: {"process": "kme-a"}} | more
+    answer = app.test_client().get("/readyz", environ_overrides=environ)
+    return answer.status_code, answer.json
+
+
+def raising(error):
+    def check():
+        raise error
+
+    return check
+
+
+def test_a_process_with_all_it_needs_is_ready(app):
+    status, said = readiness(app, {"Postgres": lambda: None})
+    assert status == 200
+    assert said.pop("time") > 1e9
+    assert said == {"ready": True, "why": [], "needs": {"Postgres": "ok"}, "process": "kme-a"}
+
+
+def test_a_process_that_is_not_ready_says_why_each_thing_once(app, faults):
+    faults.append("Redis does not answer")
+    checks = {"KME kme-b": raising(Unreachable("kme-b: nothing listens there")), "Postgres": lambda: None}
+    status, said = readiness(app, checks, **{FAULT: "Redis does not answer"})
+    assert status == 503 and said["ready"] is False
+    assert said["why"] == ["Redis does not answer", "kme-b: nothing listens there"]
+    assert said["needs"] == {"KME kme-b": "kme-b: nothing listens there", "Postgres": "ok"}
+    assert said["message"] == "Redis does not answer; kme-b: nothing listens there"
+
+
+def test_of_an_error_nobody_foresaw_readiness_tells_the_kind_alone(app):
+    _, said = readiness(app, {"Redis": raising(RuntimeError("key 0123456789abcdef"))})
+    assert said["why"] == ["RuntimeError"]
+
+
+def test_a_monitor_reads_metrics_and_health_and_a_probe_health_alone(app):
+    def status(caller, path, method="GET"):
+        environ = {CALLER: caller, METRICS: lambda: b"up 1\n"}
+        return app.test_client().open(path, method=method, environ_overrides=environ).status_code
+
+    for path in ("/healthz", "/readyz", "/metrics"):
+        assert status(MONITOR, path) == status(OPERATOR, path) == 200
+    assert status(PROBE, "/readyz") == 200 and status(PROBE, "/metrics") == 401
+    assert status(MONITOR, "/v1/echo", "POST") == 401
 
 
 def test_a_probe_gets_nothing_but_health(app):

@@ -2,65 +2,16 @@
 
 import json
 import uuid
-from dataclasses import asdict
-from importlib import import_module
-from types import SimpleNamespace
 
 import pytest
-from app_peer import AppPeer
 from click.testing import CliRunner
 
-from mutual_tls.identity import Identity
 from qkd_lab.cli.link import link
 from qkd_lab.lab_folder import LabError
 from qkd_lab.link_rounds import joined
-from qkd_lab.topology import SHIPPED, load
 from qkde.bb84.finite_key import binary_entropy
-from qkde.bb84.parameters import RoundParameters
-from qkde.link import web as link_web
-from qkde.node import web
 
-from two_qkdes import ALICE, BOB, QLINK, TwoQkdes, parameters_of
-
-OPERATOR = Identity("operator", "operator")
-SINGLE_PHOTONS = asdict(
-    RoundParameters(
-        pulses_per_frame=30_000, frame_count=2, key_basis_probability=0.7, epsilon_secrecy=1e-6,
-        epsilon_correctness=1e-9, verification_bits=61,
-    )
-)  # fmt: skip
-PHYSICS = {"depolarizing": 0.02, "repetition_rate_hz": 1e6}
-
-
-class Network(TwoQkdes):
-    """A link and its two QKDEs, and what an operator can ask of each of them."""
-
-    def __init__(self, folder, parameters=SINGLE_PHOTONS):
-        super().__init__(folder, parameters, PHYSICS)
-        self.asked = {
-            "qkde-a": AppPeer(web.ops_app(self.alice), OPERATOR, ALICE),
-            "qkde-b": AppPeer(web.ops_app(self.bob), OPERATOR, BOB),
-            "qlink-a-b": AppPeer(link_web.ops_app(self.link), OPERATOR, QLINK),
-        }
-
-    def round(self):
-        return json.loads(json.dumps(self.bob.order("a-b", str(uuid.uuid4()), "kme-b")))
-
-    def call(self, process, method, path, body=None):
-        if process not in self.asked:
-            raise LabError(f"{process} does not answer")
-        return self.asked[process].request(method, path, json=body).json
-
-
-@pytest.fixture
-def network(request, tmp_path, monkeypatch):
-    """Of single photons, or with what the test has as its parameter."""
-    network, topology = Network(tmp_path, getattr(request, "param", SINGLE_PHOTONS)), load(SHIPPED / "two-sites.toml")
-    links = {link.name: link for link in topology.links}
-    operator = SimpleNamespace(topology=topology, call=network.call, quantum_link=links.__getitem__)
-    for name in ("qkd_lab.cli.link", "qkd_lab.cli.link_rounds"):
-        monkeypatch.setattr(import_module(name), "Operator", lambda lab: operator)
-    return network
+from two_qkdes import parameters_of
 
 
 def typed(*arguments):

@@ -4,6 +4,7 @@ import uuid
 
 import pytest
 
+from mutual_tls import request_id
 from mutual_tls.client import Refused, Reply, Unreachable
 from qkde.bb84.report import Block
 from qkde.node.handover import Handover
@@ -22,10 +23,12 @@ class Kme:
     def __init__(self, *outcomes: Exception | None) -> None:
         self.outcomes = list(outcomes)
         self.taken: dict[str, bytes] = {}
+        self.requests: list[str | None] = []
         self.took = threading.Event()
 
     def request(self, method, path, *, params, octets):
         assert method == "PUT"
+        self.requests.append(request_id.current())
         outcome = self.outcomes.pop(0) if self.outcomes else None
         if outcome:
             raise outcome
@@ -95,6 +98,16 @@ def test_a_block_is_offered_until_the_kme_acknowledges_it(spool):
     assert [handover.offer_all() for _ in range(3)] == [False, False, True]
     assert kme.taken == {block.block_id: block.bits}
     assert spool.released() == []
+
+
+def test_a_hand_over_has_the_id_of_its_round(spool):
+    blocks = [a_block(), a_block()]
+    for block in blocks:
+        spool.keep(block)
+        spool.release(block.block_id)
+    kme = Kme()
+    assert Handover(spool, kme).offer_all()
+    assert sorted(kme.requests) == sorted(block.block_id for block in blocks)
 
 
 def test_one_block_that_waits_does_not_hold_up_the_next(spool):

@@ -153,7 +153,7 @@ def test_an_address_where_nothing_listens_is_said_in_words(pki):
 def test_the_probe_may_ask_for_health_and_nothing_else(pki, server):
     probe = peer(pki, server["ops"], "probe")
     assert probe.request("GET", "/healthz").json == {"status": "ok"}
-    with pytest.raises(Refused, match="healthz only"):
+    with pytest.raises(Refused, match="/healthz, /readyz only"):
         probe.request("GET", "/v1/status")
 
 

@@ -22,11 +22,17 @@ def environ(tmp_path):
 
 def test_a_process_takes_its_settings_from_the_environment(environ, tmp_path):
     more = {"QKD_WORKERS": "3", "QKD_LOG_LEVEL": "warning", "QKD_ALSO_AT": "sae=kme-a.host ops=kme-a.host"}
+    more |= {"PROMETHEUS_MULTIPROC_DIR": "/tmp/metrics"}
     settings = Settings.from_environment(environ | more)
     assert (settings.process, settings.pki, settings.worker_count) == ("kme-a", tmp_path / "pki", 3)
     assert (settings.log_level, settings.more_hosts) == ("WARNING", ("sae=kme-a.host", "ops=kme-a.host"))
     default = Settings.from_environment(environ)
     assert (default.worker_count, default.log_level, default.more_hosts) == (1, "INFO", ())
+
+
+def test_several_workers_are_refused_without_a_folder_to_count_together_in(environ):
+    with pytest.raises(SettingsError, match="PROMETHEUS_MULTIPROC_DIR is not set"):
+        Settings.from_environment(environ | {"QKD_WORKERS": "2"})
 
 
 def test_a_kme_runs_with_what_file_and_environment_say(environ, tmp_path):

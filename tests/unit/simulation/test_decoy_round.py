@@ -7,7 +7,7 @@ import pytest
 
 from qkde.bb84.decoy_counts import BasisCounts, Intensities
 from qkde.bb84.two_decoy import two_decoy_length
-from qkde.simulation import simulate
+from qkde.simulation import simulate_round
 from qkde.simulation_settings import setting_of
 
 # Strong light and short fibre, so that few pulses make a key.
@@ -20,7 +20,7 @@ BRIGHT = {
 
 def run(pulses=600_000, seed=5, **values):
     setting = setting_of(pulses, values)
-    return simulate(setting.parameters, setting.physics, setting.source, seed=seed)
+    return simulate_round(setting.parameters, setting.physics, setting.source, seed=seed)
 
 
 @pytest.fixture(scope="module")

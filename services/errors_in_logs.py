@@ -1,4 +1,4 @@
-"""How a process writes its log: of an error its type and place alone, since its text may quote what was worked on."""
+"""What a log tells of an error: its type and place alone, since its text may quote what was worked on."""
 
 from __future__ import annotations
 
@@ -24,12 +24,8 @@ class WithoutErrorTexts(logging.Formatter):
         return "\nwhile handling this:\n".join(told)
 
 
-def write_log(level: str, line: str) -> None:
-    """`line`: the format of each."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(WithoutErrorTexts(line))
-    logging.basicConfig(handlers=[handler], level=level)
-    # Python itself would write the text.
+def log_uncaught() -> None:
+    """Of errors that end the process or a thread, in the log's form: Python itself would write the text."""
     sys.excepthook = lambda *error: log.critical("the process ends", exc_info=error)
     threading.excepthook = lambda ended: log.error(
         "thread %s ends",

@@ -5,16 +5,19 @@ from __future__ import annotations
 import io
 import logging
 
-from services.log_format import WithoutErrorTexts
+import pytest
+
+from services.logs import formatter
 
 SECRET = "00112233445566778899aabbccddeeff"
 
 
-def test_a_traceback_tells_types_and_places_and_no_text():
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_a_traceback_tells_types_and_places_and_no_text(style):
     written = io.StringIO()
     handler = logging.StreamHandler(written)
-    handler.setFormatter(WithoutErrorTexts("%(levelname)s %(message)s"))
-    log = logging.getLogger("a library that logs all")
+    handler.setFormatter(formatter(style, "kme-a"))
+    log = logging.getLogger(f"a library that logs {style}")
     log.propagate = False
     log.addHandler(handler)
     try:
@@ -28,5 +31,5 @@ def test_a_traceback_tells_types_and_places_and_no_text():
         except RuntimeError:
             log.exception("it failed")
     said = written.getvalue()
-    assert "it failed" in said and "RuntimeError" in said and "ValueError" in said and "test_log_format.py" in said
+    assert "it failed" in said and "RuntimeError" in said and "ValueError" in said and "test_errors_in_logs.py" in said
     assert SECRET not in said

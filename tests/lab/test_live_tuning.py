@@ -1,0 +1,45 @@
+"""A link of a running network is tuned: its physics change under it, and somebody watches."""
+
+import json
+import signal
+import subprocess
+
+from running_lab import QKD_LAB, eventually
+
+
+def test_noise_that_is_too_much_stops_the_keys_and_reset_brings_them_back(lab):
+    lab.wait_for_keys()
+    started = json.loads(lab.command("link", "show", "a-b", "--json"))
+    watch = subprocess.Popen([*QKD_LAB, "link", "watch", "a-b", "--json"], cwd=lab.folder, text=True, stdout=-1)
+    try:
+        lab.command("link", "set", "a-b", "--depolarizing", "0.3")
+        earlier = _newest(lab)
+        spoilt = eventually(lambda: _newest(lab, "aborted", after=earlier), "a round that the noise spoils")
+        assert abs(spoilt["qber"] - 0.15) < 0.01 and spoilt["qber_test"] > spoilt["qber_tolerance"]
+        assert "over the tolerance" in spoilt["abort_reason"] and spoilt["secret_bits_per_s"] == 0
+
+        lab.command("link", "reset", "a-b")
+        assert _settings(json.loads(lab.command("link", "show", "a-b", "--json"))) == _settings(started)
+        good = eventually(lambda: _newest(lab, "key", after=spoilt), "a round with a key again")
+        assert good["qber"] < good["qber_tolerance"] and good["secret_bits_per_s"] > 0
+        lab.wait_for_keys(500)
+    finally:
+        lab.command("link", "reset", "a-b")
+        watch.send_signal(signal.SIGINT)
+        seen = [json.loads(line) for line in watch.communicate(timeout=30)[0].splitlines()]
+    assert watch.returncode == 0
+    outcomes = [view["round"]["outcome"] for view in seen if view["round"]]
+    assert "aborted" in outcomes and outcomes[-1] == "key"
+    assert all(view["pools"] for view in seen if not view["away"])
+    assert {0.3, started["depolarizing"]} <= {view["physics"]["depolarizing"] for view in seen if view["physics"]}
+
+
+def _newest(lab, outcome=None, after=None):
+    """The newest round, if it is another and ended so; keys are taken meanwhile, as full pools order none."""
+    lab.enc_keys("sae-a", "sae-b", "kme-a", number=100)
+    newest = json.loads(lab.command("link", "watch", "a-b", "--json", "--count", "1"))["round"]
+    return newest if newest and newest != after and outcome in (None, newest["outcome"]) else None
+
+
+def _settings(shown):
+    return {name: value for name, value in shown.items() if "measured" not in name and "per_second" not in name}
