@@ -15,13 +15,10 @@ from typing import Any
 import numpy as np
 
 from qkde.bb84.amplification import seed_bit_count, toeplitz_hash
-from qkde.bb84.cascade import ParityTeller
 from qkde.bb84.cascade_variants import VARIANTS
-from qkde.bb84.finite_key import binary_entropy
-from qkde.bb84.messages import Message, StartPass
 from qkde.bb84.parameters import RoundParameters
 from qkde.bb84.randomness import OsRandomness
-from qkde.bb84.reconciliation import Corrector
+from qkde.frame_pair import ReconciledPair, reconcile_frame_pair
 from qkde.link.channel import transmit
 from qkde.link.physics import LinkPhysics
 from qkde.simulation import simulate_round
@@ -97,16 +94,6 @@ def _beside_numpy(sent: list[np.ndarray], eve: str, what: str, elapsed_s: float,
     return Figure(f"Aer path, {pulses:,} pulses {what}", pulses / elapsed_s, "pulses/s", pulses / numpy_s, share)
 
 
-@dataclass(frozen=True)
-class CascadeRun:
-    """One fresh frame, both ends in this process; `efficiency`: f at the errors that were there."""
-
-    elapsed_s: float
-    efficiency: float
-    message_count: int
-    is_right: bool
-
-
 def _cascade(name: str, qber: float, repeats: int) -> Figure:
     runs = [_cascade_run(name, CASCADE_BITS, qber) for _ in range(repeats)]
     if not all(run.is_right for run in runs):
@@ -123,27 +110,13 @@ def _short_frames(name: str, qber: float, frame_count: int) -> Figure:
     return Figure(what, sum(not run.is_right for run in runs), "wrong", note=_mean_efficiency(runs))
 
 
-def _mean_efficiency(runs: list[CascadeRun]) -> str:
+def _mean_efficiency(runs: list[ReconciledPair]) -> str:
     found = [run.efficiency for run in runs]
     return f"f {mean(found):.4f}" + (f" ± {stdev(found):.4f}" if len(found) > 1 else "")
 
 
-def _cascade_run(name: str, bit_count: int, qber: float) -> CascadeRun:
-    nature = np.random.default_rng()
-    alice = nature.integers(0, 2, bit_count, dtype=np.uint8)
-    errors = (nature.random(bit_count) < qber).astype(np.uint8)
-    started = time.perf_counter()
-    teller = ParityTeller(alice)
-
-    def ask(message: Message) -> Message:
-        return teller.start_pass(message) if isinstance(message, StartPass) else teller.ask_parities(message)
-
-    corrector = Corrector(alice ^ errors, VARIANTS[name], ask, os.urandom)
-    corrected = corrector.run(qber)
-    elapsed_s = time.perf_counter() - started
-    least = bit_count * binary_entropy(float(errors.mean()))
-    efficiency = corrector.disclosed_parities / least
-    return CascadeRun(elapsed_s, efficiency, corrector.message_count, np.array_equal(corrected, alice))
+def _cascade_run(name: str, bit_count: int, qber: float) -> ReconciledPair:
+    return reconcile_frame_pair(name, bit_count, qber, np.random.default_rng(), os.urandom)
 
 
 def _toeplitz(repeats: int) -> Figure:

@@ -21,11 +21,14 @@ from qkd_lab.cli.logs import logs
 from qkd_lab.cli.network import down, status, up
 from qkd_lab.cli.optimise import optimise
 from qkd_lab.cli.pki import pki
+from qkd_lab.cli.plot import plot
 from qkd_lab.cli.rate import rate
 from qkd_lab.cli.register import register
 from qkd_lab.cli.sae import sae
+from qkd_lab.cli.sweep import sweep
 from qkd_lab.cli.verify_block import verify_block
 from qkd_lab.configuration import ConfigurationError
+from qkd_lab.experiments.errors import ExperimentError
 from qkd_lab.lab_folder import LabError
 from qkd_lab.pki.authority import PkiError
 from qkd_lab.topology import TopologyError
@@ -42,7 +45,7 @@ def cli() -> None:
 
 for command in (
     up, down, status, logs, demo, register, sae, connection, link, fault, pki, audit, kek, config, doctor, bb84, rate,
-    optimise, verify_block, exec_,
+    optimise, verify_block, exec_, sweep, plot,
 ):
     cli.add_command(command)
 
@@ -61,7 +64,7 @@ def main() -> None:
         for line in str(error).splitlines():
             print(f"qkd-lab: {' '.join(line.split())}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ConfigurationError) else 1)
-    except (LabError, PkiError) as error:
+    except (LabError, PkiError, ExperimentError) as error:
         print(f"qkd-lab: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(1)
     except BrokenPipeError:

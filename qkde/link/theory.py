@@ -40,8 +40,12 @@ def photon_error_rate(disturbance: Disturbance, basis: int) -> float:
     return wrong
 
 
-def expected(physics: LinkPhysics, source: Source, basis: int) -> tuple[Expected, ...]:
-    """For each of the source's intensities, or for single photons; both ends in `basis`, nobody listening.
+def expected(
+    physics: LinkPhysics, source: Source, basis: int, flipped_by_eve: float = 0.0
+) -> tuple[Expected, ...]:
+    """For each of the source's intensities, or for single photons; both ends in `basis`.
+
+    `flipped_by_eve`: that whoever measures and resends every photon on its own sends it on wrong; 0 without an Eve.
 
     Two threshold detectors, a double click a random bit: with s and w the probabilities that the right and the wrong
     one fire, E·Q = w(1 − s) + ws/2. For weak pulses Q = 1 − (1 − Y0)e^(−ημ), and s and w follow from the Poisson
@@ -49,6 +53,7 @@ def expected(physics: LinkPhysics, source: Source, basis: int) -> tuple[Expected
     clicks that does not depend on the intensity; afterpulses are left out.
     """
     wrong_photon = photon_error_rate(physics.disturbance, basis)
+    wrong_photon += flipped_by_eve * (1 - 2 * wrong_photon)
     dark = 1 - (1 - physics.dark_count_probability) ** 0.5
     if isinstance(source, SinglePhotons):
         arrives = physics.transmittance
