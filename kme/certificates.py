@@ -12,14 +12,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from cryptography import x509
-from psycopg2.extras import Json
 
 from kme.database import Database
 from kme.errors import BadRequest, Conflict, NotHere, Unavailable
 from kme.limits import check_sae_id
+from kme.records import write_audit
 from kme.strict_json import object_in, string
 from mutual_tls.identity import NoIdentity, Shown
 
@@ -117,7 +116,7 @@ class Certificates:
             if holder != sae_id:
                 raise Conflict(f"the certificate is registered for SAE {holder}: remove it there first")
             if is_new:
-                _audit(sql, "certificate_registered", name.as_json(sae_id))
+                write_audit(sql, "certificate_registered", name.as_json(sae_id))
         self.refresh()
         return is_new
 
@@ -131,7 +130,7 @@ class Certificates:
             )
             if not sql.rowcount:
                 raise NotHere(f"no such certificate is registered for SAE {sae_id}")
-            _audit(sql, "certificate_removed", name.as_json(sae_id))
+            write_audit(sql, "certificate_removed", name.as_json(sae_id))
         self.refresh()
 
     def of(self, sae_id: str) -> list[CertificateName]:
@@ -168,7 +167,3 @@ class Certificates:
         except Unavailable as error:
             self._read_at = self._clock()
             log.warning("registered certificates are as they were: %s", error.message)
-
-
-def _audit(sql: Any, event: str, detail: dict[str, str]) -> None:
-    sql.execute("INSERT INTO audit (happened_at, event, detail) VALUES (now(), %s, %s)", (event, Json(detail)))

@@ -8,8 +8,9 @@ from dataclasses import replace
 from uuid import UUID
 
 from kme.errors import Unavailable, Unconfirmed
+from kme.keyring import KeyRing
 from kme.keystore import Cut, KeyStore, entitlement
-from kme.keywrap import KeyWrap, block_context, key_context
+from kme.keywrap import block_context, key_context
 from kme.model import CONFIRMATION_BITS, Batch
 from kme.witness_store import WitnessStore
 
@@ -17,9 +18,9 @@ _ATTEMPTS = 50  # each lost race means that another cut of the same block succee
 
 
 class Cutter:
-    def __init__(self, keystore: KeyStore, keywrap: KeyWrap, kept_after_pool_s: int) -> None:
+    def __init__(self, keystore: KeyStore, keyring: KeyRing, kept_after_pool_s: int) -> None:
         self._keystore = keystore
-        self._keywrap = keywrap
+        self._keyring = keyring
         self._kept_after_pool_s = kept_after_pool_s
 
     def require_confirmed(self, peer_kme_id: str) -> None:
@@ -34,7 +35,7 @@ class Cutter:
         stored = self._keystore.block(block_id)
         if stored is None or stored.version > 0:
             return None
-        return self._keywrap.unwrap(stored.wrapped, block_context(block_id, stored.version))
+        return self._keyring.unwrap(stored.wrapped, block_context(block_id, stored.version))
 
     def burn_head(self, block_id: UUID) -> str:
         return self._cut(Cut(b"confirmation", block_id, b"", 0, CONFIRMATION_BITS, "burned"), ())
@@ -73,20 +74,23 @@ class Cutter:
             stored = self._keystore.block(cut.block_id)
             if stored is None:
                 return "gone"
-            bits = bytearray(self._keywrap.unwrap(stored.wrapped, block_context(cut.block_id, stored.version)))
+            bits = bytearray(self._keyring.unwrap(stored.wrapped, block_context(cut.block_id, stored.version)))
+            wrap = self._keyring.current.wrap  # one KEK for all of it, which the store compares with its own
             first, end, size = cut.first_bit // 8, cut.end_bit // 8, cut.key_size_bits // 8
             keys = []
             for i, key_id in enumerate(key_ids):
                 assert cut.connection_id is not None
                 key = bytes(bits[first + i * size : first + (i + 1) * size])
-                keys.append((key_id, self._keywrap.wrap(key, key_context(key_id, cut.connection_id))))
+                keys.append((key_id, wrap(key, key_context(key_id, cut.connection_id))))
             bits[first:end] = bytes(end - first)
-            rewrapped = self._keywrap.wrap(bytes(bits), block_context(cut.block_id, stored.version + 1))
+            rewrapped = wrap(bytes(bits), block_context(cut.block_id, stored.version + 1))
             copies_ttl_s = cut.pool_ttl_s + self._kept_after_pool_s
             outcome = self._keystore.cut(replace(cut, keys=keys), stored.version, rewrapped, copies_ttl_s)
             if outcome == "closed":
                 raise Unconfirmed("the KME at its other end")
-            if outcome != "raced":
+            if outcome == "rekeyed":
+                self._keystore.claim(self._keyring)
+            elif outcome != "raced":
                 return outcome
         raise Unavailable("the block is being cut by too many at once, try again")
 

@@ -15,6 +15,7 @@ import psycopg2.extensions
 import psycopg2.extras
 from psycopg2.pool import ThreadedConnectionPool
 
+from kme.audit_chain import Entry, append
 from kme.errors import NotPrepared, Unavailable
 
 psycopg2.extras.register_uuid()
@@ -40,11 +41,21 @@ def _wait_in_time(connection: Any) -> None:
 psycopg2.extensions.set_wait_callback(_wait_in_time)  # of every connection of the process
 
 
-class Database:
-    """`size` is the number of threads that may use it at once; the pool is made at first use, so it may start down."""
+class Transaction(psycopg2.extras.RealDictCursor):
+    """A cursor. `entries`: what is appended to the audit trail at the end, so that act and entry are one."""
 
-    def __init__(self, dsn: str, size: int = 8, timeout_s: int = 5) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.entries: list[Entry] = []
+
+
+class Database:
+    """`size` is the number of threads that may use it at once; the pool is made at first use, so it may start down.
+    `audit_key` is that of the audit trail's chain."""
+
+    def __init__(self, dsn: str, size: int = 8, timeout_s: int = 5, *, audit_key: bytes) -> None:
         self._dsn = dsn
+        self._audit_key = audit_key
         self._size = size
         self._timeout_s = timeout_s
         self._pool: ThreadedConnectionPool | None = None
@@ -62,8 +73,10 @@ class Database:
         try:
             pool, connection = self._checked_out()
             try:
-                with connection, connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
+                with connection, connection.cursor(cursor_factory=Transaction) as cursor:
                     yield cursor
+                    if cursor.entries:
+                        append(cursor, self._audit_key, cursor.entries)
             except psycopg2.Error as error:
                 if _is_garbled(error):
                     connection.close()

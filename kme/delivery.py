@@ -9,8 +9,9 @@ from kme.catalogue import Catalogue, refuse_suspended
 from kme.errors import BadRequest, NotEntitled, TooFewKeys
 from kme.etsi014 import KEYS_NOT_FOUND, SIZE_NOT_IN_BYTES
 from kme.extensions import MANDATORY_NOT_MET, PREFIX, Terms, mandatory_terms, preferred_terms
+from kme.keyring import KeyRing
 from kme.keystore import KeyStore, NotFetched
-from kme.keywrap import KeyWrap, key_context
+from kme.keywrap import key_context
 from kme.model import (
     MAX_KEY_SIZE_BITS,
     MIN_KEY_SIZE_BITS,
@@ -36,7 +37,7 @@ class Delivery:
         settings: KmeSettings,
         catalogue: Catalogue,
         keystore: KeyStore,
-        keywrap: KeyWrap,
+        keyring: KeyRing,
         on_demand: OnDemand,
         delivered: Delivered = lambda *_: None,
     ) -> None:
@@ -44,7 +45,7 @@ class Delivery:
         self._settings = settings
         self._catalogue = catalogue
         self._keystore = keystore
-        self._keywrap = keywrap
+        self._keyring = keyring
         self._on_demand = on_demand
         self._delivered = delivered
         self._witness = WitnessStore(keystore)
@@ -155,7 +156,7 @@ class Delivery:
         return keys
 
     def _unwrap(self, key_id: UUID, connection_id: UUID, wrapped: bytes) -> Key:
-        return Key(key_id, self._keywrap.unwrap(wrapped, key_context(key_id, connection_id)))
+        return Key(key_id, self._keyring.unwrap(wrapped, key_context(key_id, connection_id)))
 
 
 def _size_of(keys: Sequence[Key]) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from kme.confirmation import Confirmation, binding
 from kme.errors import BadRequest, Conflict, KmeError
 from kme.intake import Intake
 from kme.key_files import KeyFile, KeyFiles
-from kme.keywrap import KeyWrap
+from kme.keyring import KeyRing
 from kme.model import Block, KmeSettings, Link
 from kme.planning import BackOff
 from mutual_tls.client import Peer, Refused
@@ -47,7 +47,7 @@ class DirectorySource:
         link: Link,
         files: KeyFiles,
         intake: Intake,
-        keywrap: KeyWrap,
+        keyring: KeyRing,
         clock: Callable[[], float],
     ) -> None:
         assert link.folder is not None
@@ -56,7 +56,7 @@ class DirectorySource:
         self._ends = sorted((settings.kme_id, link.peer_kme_id))
         self._files = files
         self._intake = intake
-        self._keywrap = keywrap
+        self._keyring = keyring
         self._clock = clock
         self._next_poll_s = float("-inf")
         self._seen: dict[str, Signature] = {}
@@ -123,7 +123,7 @@ class DirectorySource:
         if length_bytes < LEAST_BLOCK_BYTES:
             raise BadRequest(f"it has {length_bytes} bytes: expected at least {LEAST_BLOCK_BYTES}")
         contents = hashlib.file_digest(file, "sha256").digest()
-        offered = KeyFile(self.link.name, name, self._keywrap.digest(contents, b"key file"), length_bytes)
+        offered = KeyFile(self.link.name, name, self._keyring.digest(contents, b"key file"), length_bytes)
         known = self._files.begin(offered)
         if (known.link, known.name) != (self.link.name, name):
             raise Conflict(f"its contents were read before, as {known.name} of link {known.link}: it is not read")

@@ -28,10 +28,12 @@ from kme.entropy import ByteCounts
 from kme.event_feed import EventFeed
 from kme.held_keys import HeldKeys
 from kme.intake import Intake
+from kme.kek_folder import KekFolder
+from kme.kek_rotation import KekRotation
 from kme.key_files import KeyFiles
 from kme.key_records import KeyRecords
+from kme.keyring import KeyRing
 from kme.keystore import KeyStore
-from kme.keywrap import KeyWrap
 from kme.leadership import FencedDatabase, Leadership
 from kme.lifecycle import Lifecycle
 from kme.link_keeper import LinkKeeper
@@ -42,6 +44,7 @@ from kme.owner import Owner
 from kme.quarantine import Quarantine
 from kme.records import Records
 from kme.registration import Registration
+from kme.revocations import RevocationRecords
 from kme.rounds import RoundReports, Rounds, in_thread
 from kme.scheduler import Chore, Scheduler
 from kme.voiding import VoidingPeer
@@ -54,11 +57,12 @@ log = logging.getLogger(__name__)
 
 
 class Entity:
-    """Opens nothing by itself: stores are first used by `prepare`, or by the first request.
+    """Opens its key-encryption keys, and nothing else: stores are first used by `prepare`, or by the first request.
 
-    `kek` is the key-encryption key (32 bytes); `db` the folder with `migrations/` and `lua/`; `peers` the other KMEs by
-    id, each for every link of the settings; `database_size` at least the number of threads that serve requests;
-    `clock`, in seconds, stands for the key store's own time in tests; `delivered`: see `kme.delivery.Delivery`.
+    `kek` is the first key-encryption key (32 bytes), `keks` where later ones are, for a KME that changes it; `db` the
+    folder with `migrations/` and `lua/`; `peers` the other KMEs by id, each for every link of the settings;
+    `database_size` at least the number of threads that serve requests; `clock`, in seconds, stands for the key store's
+    own time in tests; `delivered`: see `kme.delivery.Delivery`.
     """
 
     def __init__(
@@ -67,35 +71,38 @@ class Entity:
         *,
         postgres_dsn: str,
         redis_url: str,
-        kek: bytes,
+        kek: bytes | None,
         db: Path,
         peers: Mapping[str, Peer],
         database_size: int = 8,
         clock: Callable[[], float] | None = None,
+        keks: KekFolder | None = None,
         delivered: Delivered = lambda *_: None,
     ) -> None:
         self.settings = settings
         self.peers = peers
         self._dsn = postgres_dsn
         self._db = db
-        self.database = Database(postgres_dsn, database_size)
+        self.keyring = KeyRing(kek, keks)
+        self.database = Database(postgres_dsn, database_size, audit_key=self.keyring.audit_key)
         self.certificates = Certificates(self.database)
         self.events = EventFeed(self.database)
+        self.revocations = RevocationRecords(self.database)
         self.keystore = KeyStore(redis_url, db / "lua", clock)
-        self.keywrap = KeyWrap(kek)
+        self.kek_rotation = KekRotation(self.keystore, self.keyring)
         self.records = Records(self.database)
         self.reports = RoundReports(self.database)
         self.witness_store = WitnessStore(self.keystore)
         self.witness_peer = WitnessPeer(settings, self.witness_store)
-        self.audit = AuditTrail(self.database, self.keystore)
+        self.audit = AuditTrail(self.database, self.keystore, self.keyring.audit_key)
         self.catalogue = Catalogue(self.records, self.keystore)
-        self.cutter = Cutter(self.keystore, self.keywrap, settings.kept_after_pool_s)
+        self.cutter = Cutter(self.keystore, self.keyring, settings.kept_after_pool_s)
         self.owner = Owner(settings, self.database, self.keystore, self.cutter, self.catalogue)
         self.block_records, self.request_records = self.owner.records, self.owner.requests
         self.confirmation, self.closure = self.owner.confirmation, self.owner.closure
         self.batch_owner = self.owner.batches
-        self.byte_counts = ByteCounts(self.keystore, self.keywrap)
-        self.intake = Intake(settings, self.block_records, self.keystore, self.keywrap, self.byte_counts)
+        self.byte_counts = ByteCounts(self.keystore, self.keyring)
+        self.intake = Intake(settings, self.block_records, self.keyring, self.byte_counts)
         self.key_files = KeyFiles(self.database)
         self.batch_peer = BatchPeer(settings, self.block_records, self.cutter, self.catalogue)
         self.admission = Admission(settings, self.catalogue, self.keystore)
@@ -114,7 +121,7 @@ class Entity:
         self.directory = Directory(settings.kme_id, self.records, peers)
         self.lifecycle = Lifecycle(settings, KeyRecords(self.database), self.keystore, self.audit)
         self.on_demand = OnDemand(settings, self.owner, self.keystore, self.directory, peers)
-        self.delivery = Delivery(settings, self.catalogue, self.keystore, self.keywrap, self.on_demand, delivered)
+        self.delivery = Delivery(settings, self.catalogue, self.keystore, self.keyring, self.on_demand, delivered)
         self.held_keys = HeldKeys(self.catalogue, self.keystore, self.delivery)
 
     def prepare(self, saes: Iterable[str] = (), connections: Iterable[Connection] = ()) -> None:
@@ -137,7 +144,7 @@ class Entity:
 
     def claim_store(self) -> None:
         """Raises Unavailable, in words, where Redis does not answer or holds another KME's keys."""
-        self.keystore.claim(self.keywrap.fingerprint)
+        self.keystore.claim(self.keyring)
 
     def durability(self) -> dict[str, str]:
         """Empty, or under `durability` what is weaker than set."""
@@ -163,7 +170,7 @@ class Entity:
         saes, connections = tuple(saes), tuple(connections)
         leadership = Leadership(self._dsn)
         database = FencedDatabase(self.database, leadership)
-        reports, audit = RoundReports(database), AuditTrail(database, self.keystore)
+        reports, audit = RoundReports(database), AuditTrail(database, self.keystore, self.keyring.audit_key)
 
         def keeper(link: Link) -> LinkKeeper:
             settings = self.settings
@@ -187,7 +194,7 @@ class Entity:
             )
 
         sources = [
-            DirectorySource(self.settings, link, self.key_files, self.intake, self.keywrap, clock)
+            DirectorySource(self.settings, link, self.key_files, self.intake, self.keyring, clock)
             for link in self.settings.links
             if link.folder
         ]
@@ -202,6 +209,7 @@ class Entity:
             Chore("refused calls", self.admission.report),
             Chore("expiry", self.lifecycle.sweep),
             Chore("old records", self.lifecycle.forget_old),
+            Chore("key-encryption key", self.kek_rotation.step),
         ]
         return Scheduler(
             [keeper(link) for link in self.settings.links],

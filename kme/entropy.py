@@ -12,8 +12,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from kme.errors import Unavailable
+from kme.keyring import KeyRing
 from kme.keystore import KeyStore
-from kme.keywrap import KeyWrap
+from kme.keywrap import block_context, counts_context, fingerprint_in
 from kme.model import Block
 
 _FORMAT = struct.Struct("<256Q")
@@ -21,11 +22,11 @@ _ATTEMPTS = 50  # each lost race means that another block was taken in
 
 
 class ByteCounts:
-    def __init__(self, keystore: KeyStore, keywrap: KeyWrap) -> None:
+    def __init__(self, keystore: KeyStore, keyring: KeyRing) -> None:
         self._keystore = keystore
-        self._keywrap = keywrap
+        self._keyring = keyring
 
-    def store(self, block: Block, wrapped: bytes, bits: bytes, peer_kme_id: str) -> None:
+    def store(self, block: Block, bits: bytes, peer_kme_id: str) -> None:
         """Stores a block, unless it was here before, and counts its bytes in the same step. A last byte that is not
         full is left out: its filling is not random.
 
@@ -34,10 +35,14 @@ class ByteCounts:
         new = Counter(bits[: block.length_bits // 8])
         for _ in range(_ATTEMPTS):
             counts, version = self._counts()
-            more = [count + new[byte] for byte, count in enumerate(counts)]
-            wrapped_counts = self._keywrap.wrap(_FORMAT.pack(*more), _context(version + 1))
-            if self._keystore.store_block(block, wrapped, wrapped_counts, version, peer_kme_id) != "raced":
+            more = _FORMAT.pack(*(count + new[byte] for byte, count in enumerate(counts)))
+            wrap = self._keyring.current.wrap  # one KEK for both, which the store compares with its own
+            wrapped = wrap(bits, block_context(block.block_id, 0)), wrap(more, counts_context(version + 1))
+            outcome = self._keystore.store_block(block, *wrapped, version, peer_kme_id)
+            if outcome in ("done", "again"):
                 return
+            if outcome == "rekeyed":
+                self._keystore.claim(self._keyring)
         raise Unavailable("too many blocks are being taken in at once, try again")
 
     def entropy(self) -> float:
@@ -47,16 +52,12 @@ class ByteCounts:
 
     def _counts(self) -> tuple[Sequence[int], int]:
         wrapped, version = self._keystore.byte_counts()
-        if wrapped is None:
-            return [0] * 256, 0
-        return _FORMAT.unpack(self._keywrap.unwrap(wrapped, _context(version))), version
+        if wrapped is None or self._keyring.was_destroyed(fingerprint_in(wrapped)):  # in an old copy of the store
+            return [0] * 256, version
+        return _FORMAT.unpack(self._keyring.unwrap(wrapped, counts_context(version))), version
 
 
 def shannon_entropy(counts: Sequence[int]) -> float:
     """Of the distribution that the counts show, in bits; 0 where there are none (Shannon 1948)."""
     total = sum(counts)
     return math.fsum(-count / total * math.log2(count / total) for count in counts if count) if total else 0.0
-
-
-def _context(version: int) -> bytes:
-    return b"byte counts|" + version.to_bytes(8)

@@ -7,8 +7,7 @@ from uuid import UUID
 from kme.block_records import BlockRecords
 from kme.entropy import ByteCounts
 from kme.errors import BadRequest, Conflict
-from kme.keystore import KeyStore
-from kme.keywrap import KeyWrap, block_context
+from kme.keyring import KeyRing
 from kme.model import MAX_BLOCK_BITS, Block, KmeSettings, Origin
 
 
@@ -17,15 +16,13 @@ class Intake:
         self,
         settings: KmeSettings,
         records: BlockRecords,
-        keystore: KeyStore,
-        keywrap: KeyWrap,
+        keyring: KeyRing,
         byte_counts: ByteCounts,
     ) -> None:
         self._settings = settings
         self._byte_counts = byte_counts
         self._records = records
-        self._keystore = keystore
-        self._keywrap = keywrap
+        self._keyring = keyring
 
     def take(
         self,
@@ -44,7 +41,7 @@ class Intake:
         """
         self._check(link, owner_kme_id, length_bits, bits, origin)
         context = f"{block_id}|{length_bits}|{link}|{owner_kme_id}".encode()
-        digest = self._keywrap.digest(bits, context)
+        digest = self._keyring.digest(bits, context)
         offered = Block(
             block_id, link, owner_kme_id, length_bits, "arriving", digest=digest, origin=origin, binding=binding
         )
@@ -54,8 +51,7 @@ class Intake:
         refuse_another(known, offered)
         if known.state == "arriving":
             peer_kme_id = self._settings.link_named(link).peer_kme_id
-            wrapped = self._keywrap.wrap(bits, block_context(block_id, 0))
-            self._byte_counts.store(offered, wrapped, bits, peer_kme_id)
+            self._byte_counts.store(offered, bits, peer_kme_id)
             self._records.set_received(block_id)
 
     def _check(self, link: str, owner_kme_id: str, length_bits: int, bits: bytes, origin: Origin) -> None:

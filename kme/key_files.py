@@ -9,7 +9,7 @@ from kme.database import Database
 
 @dataclass(frozen=True)
 class KeyFile:
-    """`digest` is keyed (`KeyWrap.digest`); `read_bytes` from the file's beginning are in the key store."""
+    """`digest` is keyed (`KeyRing.digest`); `read_bytes` from the file's beginning are in the key store."""
 
     link: str
     name: str

@@ -6,26 +6,32 @@ Layout, with 16-byte binary UUIDs inside values:
 `copies:{connection}` hash key id | recipient's SAE id → moment | wrapped key, a copy for each recipient of this site ·
 `entitlement` hash key id → connection, bond, recipients and master, kept after delivery (see `entitlement`) ·
 `blocks` set of the block ids seen · `account` hash · `byte_counts` hash counts (wrapped), version ·
-`audit` stream · `kek` fingerprint · `ends:*` sorted sets of when
-the time of keys is over · `clock` hash · `catalogue` mark of the last change of SAEs and connections · `removed` set of
-connections that get no key · `revisions` hash connection → its revision that was followed · `calls:{sae}`,
-`quota:{sae}` what its limits count · `refusals` hash of refused calls by kind · `witness`, `peers`, `bonds`,
-`confirmed`, `stale`: db/lua/witness.lua.
+`audit` stream · `audit_end` hash, the trail's end in Postgres · `kek` fingerprint of the current one ·
+`retired_keks` set and `rewrapped` count of a rotation · `ends:*` sorted sets of when the time of keys is over ·
+`clock` hash · `catalogue` mark of the last change of SAEs and connections · `removed` set of connections that get no
+key · `revisions` hash connection → its revision that was followed · `calls:{sae}`, `quota:{sae}` what its limits
+count · `refusals` hash of refused calls by kind · `witness`, `peers`, `bonds`, `confirmed`, `stale`:
+db/lua/witness.lua.
 A moment is when the key was recorded, 13 digits of milliseconds by the site's fast clock (db/lua/clock.lua). There is
 no EXPIRE anywhere: what Redis removes by itself would be missing in the account.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
+from kme.audit_chain import End
 from kme.errors import TooManyRequests, Unavailable, Unconfirmed
+from kme.keyring import KeyRing
 from kme.model import Block, Connection, SaeLimits
 from kme.scripted_redis import ScriptedRedis
+
+log = logging.getLogger(__name__)
 
 ACCOUNT_ENTRIES = ("received", "copied", "remainder", "stored", "delivered", "burned", "destroyed", "expired")
 _MOMENT_LENGTH = 13
@@ -88,21 +94,26 @@ def entitlement(connection_id: UUID, master_sae_id: str, recipients: Sequence[st
 class KeyStore(ScriptedRedis):
     """Every method raises Unavailable where Redis does not answer; what it was asked may have taken place then."""
 
-    def claim(self, fingerprint: bytes) -> None:
-        """Makes an empty store this KME's. Raises Unavailable where it holds what another KEK has encrypted."""
-        with self.answering():
-            self._redis.set("kek", fingerprint, nx=True)
-            self._redis.set("catalogue", uuid4().bytes, nx=True)
-            known = self._redis.get("kek")
-        if known != fingerprint:
-            raise Unavailable(
-                f"the key store was encrypted under key-encryption key {known.hex()}, this KME was given"
-                f" {fingerprint.hex()}: give it the one it had"
-            )
+    def claim(self, keyring: KeyRing) -> None:
+        """Makes an empty store this KME's, and the KEK it names the ring's current one. Raises Unavailable where it
+        holds what another KEK has encrypted; not where a rotation has destroyed that one (db/lua/replace_kek.lua).
+        """
+        with self.answering() as store:
+            store.set("catalogue", uuid4().bytes, nx=True)
+            known = store.get("kek")
+            if known is None:
+                store.set("kek", keyring.newest(), nx=True)
+            elif keyring.was_destroyed(known):
+                self.run("replace_kek", ["kek", "retired_keks", "audit"], [known, keyring.newest()])
+                log.error("the key store was restored from before a rotation: nobody can read what it holds")
+            else:
+                keyring.use(known)
+                return
+            keyring.use(store.get("kek"))
 
     def store_block(self, block: Block, wrapped: bytes, counts: bytes, counts_version: int, peer_kme_id: str) -> str:
-        """`done`, `again` where the id was ever here, or `raced`: see db/lua/store_block.lua. `wrapped` is version 0;
-        `counts` are the wrapped byte counts with this block's, made from those of `counts_version`.
+        """`done`, `again` where the id was ever here, `rekeyed` or `raced`: see db/lua/store_block.lua. `wrapped` is
+        version 0; `counts` are the wrapped byte counts with this block's, made from those of `counts_version`.
 
         Raises Unconfirmed until `peer_kme_id` has confirmed the witness.
         """
@@ -252,6 +263,16 @@ class KeyStore(ScriptedRedis):
     def forget_audit_entries(self, stream_ids: Sequence[bytes]) -> None:
         with self.answering():
             self._redis.xdel("audit", *stream_ids)
+
+    def audit_end(self) -> End | None:
+        """The end of the audit trail in Postgres, as `anchor_audit` has left it."""
+        with self.answering():
+            number, chain = self._redis.hmget("audit_end", "number", "hash")
+        return None if number is None else End(int(number), chain)
+
+    def anchor_audit(self, compared: End | None, end: End) -> None:
+        """`compared`: what `audit_end` gave, and the caller has compared with the trail."""
+        self.run("anchor_audit", ["audit_end"], [compared.number if compared else "", *end])
 
     def time_left_ms(self, key_id: UUID) -> int | None:
         """Until nobody can fetch the key here any more; None where its entitlement is not known."""

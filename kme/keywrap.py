@@ -28,9 +28,8 @@ class KeyWrap:
         if len(kek) != KEK_BYTES:
             raise ValueError(f"the key-encryption key has {len(kek)} bytes: expected {KEK_BYTES}")
         self._random = random
-        self._cipher = AESGCM(_derived(kek, b"wrap"))
-        self._digest_key = _derived(kek, b"digest")
-        self.fingerprint = _derived(kek, b"fingerprint")[:_FINGERPRINT_BYTES]
+        self._cipher = AESGCM(derived(kek, b"wrap"))
+        self.fingerprint = derived(kek, b"fingerprint")[:_FINGERPRINT_BYTES]
 
     def __repr__(self) -> str:
         return f"KeyWrap({self.fingerprint.hex()})"
@@ -52,9 +51,10 @@ class KeyWrap:
         except (InvalidTag, ValueError):
             raise Unavailable("a stored secret is damaged or not where it belongs; it can't be used") from None
 
-    def digest(self, secret: bytes, context: bytes) -> bytes:
-        """A keyed digest: tells whether a secret comes again, and nothing else to who reads the records alone."""
-        return hmac.digest(self._digest_key, len(context).to_bytes(4) + context + secret, "sha256")
+
+def fingerprint_in(wrapped: bytes) -> bytes:
+    """Of the KEK that it was wrapped under."""
+    return wrapped[:_FINGERPRINT_BYTES]
 
 
 def key_context(key_id: UUID, connection_id: UUID) -> bytes:
@@ -66,5 +66,11 @@ def block_context(block_id: UUID, version: int) -> bytes:
     return b"block|" + block_id.bytes + version.to_bytes(8)
 
 
-def _derived(kek: bytes, purpose: bytes) -> bytes:
+def counts_context(version: int) -> bytes:
+    """Of how often each byte occurred in blocks (`kme.entropy`)."""
+    return b"byte counts|" + version.to_bytes(8)
+
+
+def derived(kek: bytes, purpose: bytes) -> bytes:
+    """A key of 32 bytes for one purpose."""
     return hmac.digest(kek, b"qkd-lab kme " + purpose, "sha256")

@@ -181,7 +181,7 @@ class Block:
     owner_kme_id: str
     length_bits: int
     state: BlockState
-    digest: bytes | None = None  # keyed, see KeyWrap.digest; None where the block was closed before it came
+    digest: bytes | None = None  # keyed, see KeyRing.digest; None where the block was closed before it came
     cursor_bits: int = 0
     owner_tag: bytes | None = None
     peer_tag: bytes | None = None

@@ -8,7 +8,8 @@ from uuid import UUID
 
 from psycopg2.extras import Json
 
-from kme.database import Database
+from kme.audit_chain import Entry
+from kme.database import Database, Transaction
 from kme.errors import Conflict
 from kme.model import Connection, Link, Sae, SaeLimits
 
@@ -166,8 +167,9 @@ def sae_of(row: Mapping[str, Any]) -> Sae:
     return Sae(row["sae_id"], row["suspended"], SaeLimits(**row["limits"]))
 
 
-def write_audit(sql: Any, event: str, detail: dict[str, Any]) -> None:
-    sql.execute("INSERT INTO audit (happened_at, event, detail) VALUES (now(), %s, %s)", (event, Json(detail)))
+def write_audit(sql: Transaction, event: str, detail: dict[str, Any]) -> None:
+    """Appended to the audit trail at the end of the transaction, in it."""
+    sql.entries.append(Entry(event, detail))
 
 
 def locked(sql: Any, connection_id: UUID) -> Connection | None:

@@ -140,7 +140,7 @@ class Witness:
 def _behind(before: Known, recorded: Mark | None, now: Known) -> str | None:
     """Why an epoch has to begin, in words."""
     if now.own is None:
-        return FIRST if recorded is None else "the key store (Redis) is lost"
+        return now.reason or (FIRST if recorded is None else "the key store (Redis) is lost")
     if recorded is not None and recorded.is_ahead_of(now.own):
         return "the key store (Redis) is behind the database: it was restored, or is another one"
     acknowledged = before.acknowledged

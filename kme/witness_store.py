@@ -74,7 +74,7 @@ class WitnessStore:
     def begin(self, known: Mark | None, new: Mark, reason: str) -> bool:
         """Whether the epoch has begun; not where another has since `known` was read."""
         args = [known.store if known else "", new.store, new.epoch, reason]
-        return bool(self._keystore.run("begin_epoch", ["audit"], args))
+        return bool(self._keystore.run("begin_epoch", ["audit", "audit_end"], args))
 
     def note_record(self, mark: Mark) -> None:
         """Postgres has acknowledged this mark, or a later one."""

@@ -77,6 +77,7 @@ def listener_app(
     `subject_counts`, `registered`: see `mutual_tls.identity.identity_of`; for listeners under an SAE authority alone.
     """
     app = Flask(name, static_folder=None)
+    app.logger.addFilter(_without_text)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
 
     @app.before_request
@@ -198,6 +199,15 @@ def operator_app(
         return Response(written(), content_type=METRICS_TYPE) if written else problem(404, "nothing is counted here")
 
     return app
+
+
+def _without_text(record: logging.LogRecord) -> bool:
+    """Flask logs what fails after the answer was made with its text, and with that of the error it was to answer."""
+    if record.exc_info and record.exc_info[1] is not None:
+        error = record.exc_info[1]
+        record.msg = f"{record.getMessage()}: {type(error).__name__} at {_place(error)}"
+        record.args, record.exc_info = (), None
+    return True
 
 
 def _trouble(check: Callable[[], object]) -> str | None:

@@ -19,6 +19,7 @@ from .kme_metrics import store_metrics
 from .kme_parts import entity, needs_of
 from .listeners import Listener, Server
 from .process import run
+from .revocation_audit import audit_revocations
 from .settings import Settings
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ THREADS = 16
 
 def make(settings: Settings) -> Server:
     site = settings.process.removeprefix("kme-")
-    kme = entity(settings, site, database_size=THREADS)
+    kme = entity(settings, site, database_size=THREADS + 1)  # one for what a worker does beside requests
 
     # Made here, in the master, so that all workers share them.
     knobs = FaultKnobs(Faults(**settings.faults))
@@ -47,17 +48,19 @@ def make(settings: Settings) -> Server:
         app.register_blueprint(fault_routes(knobs))
         return app
 
-    def listener(name: str, authority: str, app) -> Listener:
+    authorities = {"sae": f"sae-{site}", "peer": "kme", "qkde": "qkd", "ops": "operator"}
+
+    def listener(name: str, app) -> Listener:
+        authority = authorities[name]
         return Listener(name, settings.bind(name), settings.authority(authority), app)
 
     return Server(
         settings.process,
         settings.credentials,
         [
-            listener("sae", f"sae-{site}", sae),
+            listener("sae", sae),
             listener(
                 "peer",
-                "kme",
                 lambda: peer_app(
                     kme.settings,
                     kme.administration,
@@ -68,12 +71,13 @@ def make(settings: Settings) -> Server:
                     kme.witness_peer,
                 ),
             ),
-            listener("qkde", "qkd", lambda: qkde_app(kme.settings, kme.intake)),
-            listener("ops", "operator", ops),
+            listener("qkde", lambda: qkde_app(kme.settings, kme.intake)),
+            listener("ops", ops),
         ],
         threads=THREADS,
         limits=settings.limits,
         workers=settings.worker_count,
+        background=audit_revocations(settings, authorities.values(), kme.revocations),
         needs=needs_of(kme),
         asked=[store_metrics(kme)],
     )

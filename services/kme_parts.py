@@ -9,14 +9,16 @@ from typing import Any
 from urllib.parse import quote
 
 from kme.entity import Entity
+from kme.errors import Unavailable
 from kme.model import Connection, KeyFolder, KmeSettings, Link, SaeLimits
 from mutual_tls.client import Peer
 from mutual_tls.identity import Identity
 from qkd_lab import topology as file
 from qkd_lab.topology import Topology
 
+from .kek import key_encryption
 from .kme_metrics import count_delivery, stores_of
-from .settings import DATABASE_FOLDER, Settings
+from .settings import DATABASE_FOLDER, Settings, SettingsError
 
 KME_TIMEOUT_S = 10.0
 
@@ -74,16 +76,21 @@ def entity(settings: Settings, site: str, database_size: int) -> Entity:
     described = kme_settings(settings.topology, site, settings.keys, settings.kme, settings.appendfsync)
     redis, postgres = settings.address(f"redis-{site}", "redis"), settings.address(f"postgres-{site}", "sql")
     passwords = {name: quote(settings.secret(f"{name}.password"), safe="") for name in ("redis", "postgres")}
-    return Entity(
-        described,
-        postgres_dsn=f"postgresql://kme:{passwords['postgres']}@{postgres}/kme",
-        redis_url=f"redis://:{passwords['redis']}@{redis}/0",
-        kek=bytes.fromhex(settings.secret("kek")),
-        db=DATABASE_FOLDER,
-        peers={link.peer_kme_id: peer(settings, link.peer_kme_id) for link in described.links},
-        database_size=database_size,
-        delivered=count_delivery,
-    )
+    kek, keks = key_encryption(settings)
+    try:
+        return Entity(
+            described,
+            postgres_dsn=f"postgresql://kme:{passwords['postgres']}@{postgres}/kme",
+            redis_url=f"redis://:{passwords['redis']}@{redis}/0",
+            kek=kek,
+            keks=keks,
+            db=DATABASE_FOLDER,
+            peers={link.peer_kme_id: peer(settings, link.peer_kme_id) for link in described.links},
+            database_size=database_size,
+            delivered=count_delivery,
+        )
+    except Unavailable as error:
+        raise SettingsError(f"the key-encryption keys can't be opened: {error.message}") from None
 
 
 def needs_of(kme: Entity, qkde: Peer | None = None) -> dict[str, Callable[[], object]]:

@@ -55,7 +55,7 @@ class Listener:
 class Server(BaseApplication):
     """Serves `listeners` until it is told to stop; `threads` for each of them.
 
-    `background`, if given, runs in a thread of the (then only) worker; its event is set when the worker stops. `needs`:
+    `background`, if given, runs in a thread of each worker; its event is set when the worker stops. `needs`:
     the others without whom it can't do its work, each with a check that raises where they do not answer. `asked`:
     metrics beside those that every process has.
     """

@@ -9,10 +9,12 @@ from typing import Any
 
 from mutual_tls import request_id
 
+from .errors_in_logs import WithoutErrorTexts
+
 TEXT = "%(asctime)s %(levelname)s %(site)s%(name)s: %(message)s%(request)s"
 
 
-class _Text(logging.Formatter):
+class _Text(WithoutErrorTexts):
     """For people. `site`: its nickname, so that lines of several sites can be told apart at a glance."""
 
     def __init__(self, nickname: str) -> None:
@@ -24,7 +26,7 @@ class _Text(logging.Formatter):
         return super().format(record)
 
 
-class _Json(logging.Formatter):
+class _Json(WithoutErrorTexts):
     """For programs: one object a line, whatever the message has in it."""
 
     def __init__(self, process: str) -> None:

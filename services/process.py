@@ -10,6 +10,7 @@ from mutual_tls.contexts import CredentialError
 from qkd_lab.topology import TopologyError
 
 from . import metrics
+from .errors_in_logs import log_uncaught
 from .listeners import Server
 from .logs import formatter
 from .settings import Settings, SettingsError
@@ -27,6 +28,7 @@ def start_log(settings: Settings) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(log_formatter(settings))
     logging.basicConfig(level=settings.log_level, handlers=[handler])
+    log_uncaught()
     logging.getLogger("urllib3").setLevel(logging.WARNING)  # at debug it quotes URLs and headers
 
 

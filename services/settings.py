@@ -160,6 +160,8 @@ class Settings:
             return path.read_text().strip()
         except OSError as error:
             raise SettingsError(f"the secret {path} can't be read: {error.strerror}") from error
+        except UnicodeDecodeError:
+            raise SettingsError(f"the secret {path} is no text") from None
 
     def _identity_folder(self, name: str) -> Path:
         return self.pki / quote(name, safe="")

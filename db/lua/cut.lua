@@ -8,7 +8,7 @@
 -- Returns 'done', or 'again' (this very cut took place before), or why nothing was changed: 'differs' (another cut under
 -- this id), 'closed' (the block's other end has not confirmed the witness yet), 'removed' (the connection is), 'filled' or
 -- 'void' (the same range was stored, or given to nobody, before), 'gone' (no such block here, or of an epoch that is over),
--- 'raced' (the block changed meanwhile: compute anew), 'overlap', 'known_key'.
+-- 'raced' (the block changed meanwhile: compute anew), 'rekeyed' (the KEK did: wrap anew), 'overlap', 'known_key'.
 local first, last, entry = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 local range = ARGV[5] .. ':' .. ARGV[6] .. ':'
 local bond, version = unpack(redis.call('HMGET', KEYS[1], 'bond', 'version'))
@@ -34,6 +34,10 @@ if not version then
 end
 if version ~= ARGV[3] then
     return 'raced'
+end
+local kek = redis.call('GET', 'kek')
+if kek and string.sub(ARGV[4], 1, #kek) ~= kek then
+    return 'rekeyed'
 end
 for _, mark in ipairs(redis.call('HVALS', KEYS[2])) do
     local from, to = string.match(mark, '^(%d+):(%d+):')

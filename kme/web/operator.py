@@ -15,8 +15,10 @@ from kme.etsi014 import connection_in, connection_json
 from kme.limits import check_sae_id
 from kme.strict_json import object_in, string
 from kme.web.administration import administration_calls
+from kme.web.audit import audit_calls, end_json
 from kme.web.certificates import certificate_routes
 from kme.web.errors import answer_errors
+from kme.web.kek import kek_calls, kek_json
 from kme.web.key_lives import key_life_calls
 from mutual_tls.app import answer
 from mutual_tls.app import operator_app as ops_listener
@@ -68,6 +70,8 @@ def operator_app(kme: Entity) -> Flask:
 
     app.register_blueprint(administration_calls(kme))
     app.register_blueprint(key_life_calls(kme.lifecycle, settings.kme_id))
+    app.register_blueprint(audit_calls(kme.audit))
+    app.register_blueprint(kek_calls(kme))
 
     @app.get("/v1/reports")
     def reports() -> Response:
@@ -90,6 +94,8 @@ def operator_app(kme: Entity) -> Flask:
                 "links": links,
                 "account": kme.account().as_json(),
                 "witness": _witness(kme),
+                "kek": kek_json(kme),
+                "audit": end_json(kme.audit.end()),
             }
         )
 

@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from qkd_lab.cli.audit import audit
 from qkd_lab.cli.bb84 import bb84
 from qkd_lab.cli.config import config
 from qkd_lab.cli.connection import connection
@@ -15,6 +16,7 @@ from qkd_lab.cli.demo import demo
 from qkd_lab.cli.doctor import doctor
 from qkd_lab.cli.exec import exec_
 from qkd_lab.cli.fault import fault
+from qkd_lab.cli.kek import kek
 from qkd_lab.cli.link import link
 from qkd_lab.cli.logs import logs
 from qkd_lab.cli.network import down, status, up
@@ -43,8 +45,8 @@ def cli() -> None:
 
 
 for command in (
-    up, down, status, logs, demo, dashboard, register, sae, connection, link, fault, pki, config, doctor, bb84, rate,
-    optimise, verify_block, exec_, sweep, plot,
+    up, down, status, logs, demo, dashboard, register, sae, connection, link, fault, pki, audit, kek, config, doctor,
+    bb84, rate, optimise, verify_block, exec_, sweep, plot,
 ):
     cli.add_command(command)
 

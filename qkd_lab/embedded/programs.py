@@ -81,7 +81,9 @@ def _database(
 def _service(
     lab: LabFolder, process: Process, book: AddressBook, package: str, folder: Path, environ: Mapping[str, str]
 ) -> Program:
-    state = private_folder(lab.process_state(process.name))
+    # A KME's two processes share what must not be lost: its key-encryption keys.
+    keeper = process.id if process.kind == "scheduler" else process.name
+    state = private_folder(lab.process_state(keeper))
     path = [str(folder), *filter(None, [environ.get("PYTHONPATH")])]
     needs_stores = process.kind in ("kme", "scheduler")
     return Program(

@@ -17,6 +17,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from kme.entity import Entity
+from kme.kek_folder import KekFolder
 from kme.model import Connection, KeyFolder, KmeSettings, Link
 from kme.scheduler import Scheduler
 from kme.web.certificates import info_routes
@@ -231,7 +232,7 @@ def empty_stores(databases: dict[str, str], redis_urls: dict[str, str]) -> Calla
 
 @pytest.fixture
 def make_site(
-    databases: dict[str, str], redis_urls: dict[str, str], empty_stores: Callable[[], None]
+    databases: dict[str, str], redis_urls: dict[str, str], empty_stores: Callable[[], None], tmp_path: Path
 ) -> Iterator[Callable[..., Site]]:
     entities, sites, urls = [], [], redis_urls
     keks = {kme_id: secrets.token_bytes(32) for kme_id in urls}
@@ -252,6 +253,7 @@ def make_site(
             peers=options.pop("peers", {}),
             database_size=2,
             clock=options.pop("clock", None),
+            keks=options.pop("keks", None) or kek_folder(tmp_path / f"keks of {kme_id}"),
             delivered=count_delivery,
         )
         entities.append(entity)
@@ -317,6 +319,11 @@ def restarted(network: Network, make_site: Callable[..., Site]) -> Callable[[str
         network.qkde.sites = [network.a, network.b]
 
     return restart
+
+
+def kek_folder(path: Path) -> KekFolder:
+    path.mkdir(exist_ok=True)
+    return KekFolder(path)
 
 
 def start_scheduler(site: Site, qkde: FakeQkde) -> None:

@@ -289,7 +289,7 @@ def test_what_was_cut_is_gone_from_the_block_on_both_sides(network):
     end = (256 + 5 * 256) // 8
     for site in (network.a, network.b):
         stored = site.entity.keystore.block(block.block_id)
-        bits = site.entity.keywrap.unwrap(stored.wrapped, block_context(block.block_id, stored.version))
+        bits = site.entity.keyring.unwrap(stored.wrapped, block_context(block.block_id, stored.version))
         assert bits == bytes(end) + network.qkde.blocks[block.block_id][end:]
 
 

@@ -142,7 +142,7 @@ def test_another_key_encryption_key_than_the_stores_is_refused_at_start(network,
 
 
 def test_the_database_recovers_when_its_connections_were_cut(databases):
-    database = Database(databases["kme_a"], size=2)
+    database = Database(databases["kme_a"], size=2, audit_key=b"")
     with database.transaction() as sql:
         sql.execute("SELECT pg_backend_pid() AS pid")
         pid = sql.fetchone()["pid"]

@@ -168,7 +168,7 @@ def test_a_peer_that_is_away_does_not_stop_another_link(running, received):
     store = one.witness_store
     heard = Mark(1, uuid4().hex, 0)
     store.hear("kme-c", heard)
-    intake = type(one.intake)(settings, one.block_records, one.keystore, one.keywrap, one.byte_counts)
+    intake = type(one.intake)(settings, one.block_records, one.keyring, one.byte_counts)
     one.records.set_links(links)
     intake.take(uuid4(), "a-b", "kme-a", 1000, bytes(125))
     with pytest.raises(Unconfirmed, match="kme-c"):

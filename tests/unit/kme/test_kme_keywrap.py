@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from kme.errors import Unavailable
+from kme.keyring import KeyRing
 from kme.keywrap import KeyWrap, block_context, key_context
 
 KEY, CONNECTION = uuid4(), uuid4()
@@ -59,16 +60,17 @@ def test_wrapping_adds_the_32_bytes_that_the_account_reckons_with(keywrap):
     assert len(keywrap.wrap(bytes(100), b"")) == 132
 
 
-def test_the_digest_tells_secrets_contexts_and_keks_apart(keywrap):
+def test_the_digest_tells_secrets_contexts_and_kmes_apart():
+    keyring = KeyRing(b"k" * 32)
     digests = [
-        keywrap.digest(SECRET, b"a"),
-        keywrap.digest(SECRET + b"x", b"a"),
-        keywrap.digest(b"a" + SECRET, b""),
-        keywrap.digest(SECRET, b"b"),
-        KeyWrap(b"l" * 32).digest(SECRET, b"a"),
+        keyring.digest(SECRET, b"a"),
+        keyring.digest(SECRET + b"x", b"a"),
+        keyring.digest(b"a" + SECRET, b""),
+        keyring.digest(SECRET, b"b"),
+        KeyRing(b"l" * 32).digest(SECRET, b"a"),
     ]
     assert len(set(digests)) == len(digests)
-    assert keywrap.digest(SECRET, b"a") == digests[0]
+    assert keyring.digest(SECRET, b"a") == digests[0]
 
 
 def test_the_kek_is_not_shown(keywrap):
