@@ -13,14 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from running_lab import CHECKOUT, QKD_LAB, Lab
-
-
-def docker_answers() -> bool:
-    try:
-        return subprocess.run(["docker", "info"], capture_output=True, timeout=20).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
-        return False
+from running_lab import CHECKOUT, QKD_LAB, Lab, docker_answers
 
 
 @pytest.fixture(scope="session", params=["embedded", "compose"])

@@ -88,6 +88,13 @@ class Lab:
         eventually(lambda: self.stored_key_count(master, slave, kme) >= count, f"{count} keys for {master}→{slave}")
 
 
+def docker_answers() -> bool:
+    try:
+        return subprocess.run(["docker", "info"], capture_output=True, timeout=20).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
 def eventually(condition: Callable[[], Any], what: str, within_s: float = KEYS_WITHIN_S) -> Any:
     """Waits for `condition` and returns what it gave."""
     deadline = time.monotonic() + within_s

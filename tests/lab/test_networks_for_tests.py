@@ -10,12 +10,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import docker_answers
 
 from qkd_lab.testing import QKDNetwork
 from sae_demo.etsi_client import KmeRefused
 
-from running_lab import CHECKOUT, eventually
+from running_lab import CHECKOUT, docker_answers, eventually
 
 EXAMPLES = CHECKOUT / "docs" / "examples"
 LEAVES_WITHIN_S = 30

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg2
 import pytest
-from conftest import DB
 
 from kme import database as kme_database
 from kme.database import Database
@@ -16,6 +16,8 @@ from kme.errors import Unavailable
 from kme.keystore import KeyStore
 
 from detours import Proxy
+
+DB = Path(__file__).parents[3] / "db"
 
 
 @pytest.fixture
