@@ -32,7 +32,7 @@ def proxied(databases, quick) -> Iterator[tuple[Proxy, Database]]:
     where = psycopg2.extensions.parse_dsn(databases["kme_a"])
     proxy = Proxy(lambda: (where["host"], int(where["port"])), seed=1)
     dsn = psycopg2.extensions.make_dsn(databases["kme_a"], host="127.0.0.1", port=proxy.port)
-    database = Database(dsn, size=3)
+    database = Database(dsn, size=3, audit_key=bytes(32))
     assert answers(database)
     yield proxy, database
     database.close()
@@ -73,6 +73,17 @@ def test_a_postgres_that_sends_nonsense_is_unavailable_and_then_back(proxied, mo
     proxy.set(mode)
     while answers(database):
         pass  # the proxy strikes at half of what passes, as its seed has it
+    proxy.set("pass")
+    assert answers(database)
+
+
+@pytest.mark.parametrize("mode", ["garble", "truncate", "duplicate", "refuse"])
+def test_nonsense_in_the_middle_of_a_transaction_is_unavailable_and_then_back(proxied, mode):
+    proxy, database = proxied
+    with pytest.raises(Unavailable), database.transaction() as sql:
+        proxy.set(mode)
+        while True:
+            sql.execute("SELECT repeat('x', 100000)")
     proxy.set("pass")
     assert answers(database)
 
