@@ -231,11 +231,20 @@ def empty_stores(databases: dict[str, str], redis_urls: dict[str, str]) -> Calla
 
 
 @pytest.fixture
+def keks(redis_urls: dict[str, str]) -> dict[str, bytes]:
+    """The first key-encryption key of each KME; modules that need others override this."""
+    return {kme_id: secrets.token_bytes(32) for kme_id in redis_urls}
+
+
+@pytest.fixture
 def make_site(
-    databases: dict[str, str], redis_urls: dict[str, str], empty_stores: Callable[[], None], tmp_path: Path
+    databases: dict[str, str],
+    redis_urls: dict[str, str],
+    keks: dict[str, bytes],
+    empty_stores: Callable[[], None],
+    tmp_path: Path,
 ) -> Iterator[Callable[..., Site]]:
     entities, sites, urls = [], [], redis_urls
-    keks = {kme_id: secrets.token_bytes(32) for kme_id in urls}
     empty_stores()
 
     def make(kme_id: str, **options: Any) -> Site:

@@ -128,6 +128,20 @@ def test_both_sites_restored_to_other_moments_are_noticed_by_each_other(running,
     assert epoch(running.a) == 2
 
 
+def test_both_key_stores_restored_are_noticed_by_the_databases_that_were_left(running, stores, received):
+    """To one moment, so that the two stores agree with each other: each site begins anew."""
+    exchange(running, received)
+    copies = {kme_id: one.redis.copy() for kme_id, one in stores.items()}
+    unfetched = carried_on(running, received)
+    for kme_id, copy in copies.items():
+        stores[kme_id].redis.restore(copy)
+    assert [take(running, received, master).status_code for master in ("sae-a", "sae-b")] == [503, 503]
+    assert give(running, received, unfetched) == [503, 503]
+    assert_service_is_back(running, received)
+    assert epochs(running) == (2, 2)
+    assert give(running, received, unfetched) == [400, 400]
+
+
 def test_another_kmes_key_store_is_refused_untouched_and_service_is_back_with_the_own(
     running, stores, redis_urls, received
 ):
