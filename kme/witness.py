@@ -98,22 +98,22 @@ class Witness:
     def _ask(self, peer_kme_id: str, peer: Peer) -> None:
         """Tells a peer the mark of this store where it has changed, and hears its own."""
         now = self._store.read()
-        if now.own is None or not now.is_checked:
+        if now.told is None or not now.is_checked:
             return  # `compare` comes first
         told, at_s = self._told.get(peer_kme_id, (None, 0.0))
-        if peer_kme_id in now.confirmed and told == now.own and self._clock() - at_s < _HEARTBEAT_S:
+        if peer_kme_id in now.confirmed and told == now.told and self._clock() - at_s < _HEARTBEAT_S:
             return
-        reply = peer.request("PUT", "/v1/witness", json=mark_json(now.own), timeout_s=_TIMEOUT_S).json
+        reply = peer.request("PUT", "/v1/witness", json=mark_json(now.told), timeout_s=_TIMEOUT_S).json
         answer = answer_in(reply)
-        current = self._store.read().own
-        if current is None or current.store != now.own.store:
+        current = self._store.read().told
+        if current is None or current.store != now.told.store:
             return  # another epoch has begun meanwhile: the answer is about the last one
         if answer.heard.is_ahead_of(current):
             self._begin(current, f"{peer_kme_id} has seen more than the key store holds", answer.heard)
             return
         # What it says of itself may be behind what it has said since: then nothing changes, and it is asked again.
         self._store.hear(peer_kme_id, answer.own, answer.heard.store)
-        self._told[peer_kme_id] = now.own, self._clock()
+        self._told[peer_kme_id] = now.told, self._clock()
 
     def _begin(self, known: Mark | None, reason: str, seen: Mark | None) -> None:
         """`seen`: what a witness had, so that the new epoch's number is greater than any."""
@@ -159,10 +159,10 @@ class WitnessPeer:
     def hear(self, sender_kme_id: str, mark: Mark) -> Answer:
         """Raises Unavailable until this site's own two stores were compared since they started."""
         known = self._store.read()
-        if known.own is None or not known.is_checked:
+        if known.told is None or not known.is_checked:
             raise Unavailable(f"{self._settings.kme_id} has not compared its own stores yet: try again")
         heard = self._store.hear(sender_kme_id, mark)
-        return Answer(known.own, heard)
+        return Answer(known.told, heard)
 
 
 def mark_json(mark: Mark) -> dict[str, str | int]:

@@ -28,7 +28,8 @@ class Mark:
 @dataclass(frozen=True)
 class Known:
     """What Redis holds at one moment. `acknowledged`: of its own mark, by Postgres. `confirmed`: the peers that have
-    confirmed since the server started; `is_checked`: Postgres was compared since then."""
+    confirmed since the server started; `is_checked`: Postgres was compared since then; `told`: its own mark as peers hear
+    it, which stays what it was at that moment until one has confirmed."""
 
     own: Mark | None
     acknowledged: Mark | None = None
@@ -37,6 +38,7 @@ class Known:
     has_stale: bool = False
     peers: Mapping[str, Mark] = field(default_factory=lambda: MappingProxyType({}))
     confirmed: frozenset[str] = frozenset()
+    told: Mark | None = None
 
 
 class WitnessStore:
@@ -47,7 +49,7 @@ class WitnessStore:
 
     def read(self) -> Known:
         answer = [one.decode() for one in self._keystore.run("read_witness", [], [])]
-        epoch, store, count, acknowledged, checked, reason, stale, *rest = answer
+        epoch, store, count, acknowledged, checked, reason, stale, told, *rest = answer
         own = Mark(int(epoch), store, int(count or 0)) if store else None
         peers, confirmed = {}, set()
         for i in range(0, len(rest), 5):
@@ -63,6 +65,7 @@ class WitnessStore:
             bool(stale),
             peers,
             frozenset(confirmed),
+            replace(own, count=int(told or 0)) if own else None,
         )
 
     def require(self, kme_ids: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ if (redis.call('HGET', 'witness', 'store') or '') ~= ARGV[1] then
     return 0
 end
 redis.call('HSET', 'witness', 'store', ARGV[2], 'epoch', ARGV[3], 'reason', ARGV[4])
-redis.call('HDEL', 'witness', 'recorded', 'checked')
+redis.call('HDEL', 'witness', 'recorded', 'checked', 'alone_since')
 count_act()
 redis.call('DEL', 'bonds', 'confirmed')
 local peers = redis.call('HGETALL', 'peers')

@@ -30,6 +30,7 @@ if ARGV[5] == own then
     local run = this_run()
     if redis.call('HGET', 'witness', 'checked') == run and redis.call('HGET', 'confirmed', bond) ~= run then
         redis.call('HSET', 'confirmed', bond, run)
+        redis.call('HDEL', 'witness', 'alone_since')
     end
 end
 return {'ok', ARGV[2], store, ARGV[4]}

@@ -9,6 +9,7 @@ if not recorded or tonumber(recorded) < tonumber(ARGV[2]) then
 end
 local run = this_run()
 if redis.call('HGET', 'witness', 'checked') ~= run then
-    redis.call('HSET', 'witness', 'checked', run)
+    -- What is counted from here on, before a peer has confirmed, could make up for what a restored store lacks.
+    redis.call('HSET', 'witness', 'checked', run, 'alone_since', redis.call('HGET', 'witness', 'count') or 0)
 end
 return 1

@@ -11,7 +11,7 @@ local function hex(octets)
 end
 redis.call('SET', KEYS[1], ARGV[2])
 redis.call('DEL', KEYS[2], 'bonds', 'confirmed')
-redis.call('HDEL', 'witness', 'store', 'recorded', 'checked')
+redis.call('HDEL', 'witness', 'store', 'recorded', 'checked', 'alone_since')
 redis.call('HSET', 'witness', 'reason', 'the key store (Redis) was restored from before a rotation of its key-encryption key')
 count_act()
 redis.call('XADD', KEYS[3], '*', 'event', 'kek_replaced', 'kek', hex(ARGV[2]), 'former', hex(ARGV[1]))

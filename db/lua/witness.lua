@@ -1,6 +1,7 @@
 -- What lets a script tell whether the store is the newest (docs/protocols.md, "The witness"). Put before those that need it.
 -- `witness` hash: epoch, store, count, recorded (what Postgres has acknowledged), checked (the run of the server in which
--- Postgres was compared), reason · `peers` hash: KME id → epoch, store and count that were last heard of it ·
+-- Postgres was compared), alone_since (the count at that moment, until a peer has confirmed in this run), reason ·
+-- `peers` hash: KME id → epoch, store and count that were last heard of it ·
 -- `bonds` hash: bond → KME id · `confirmed` hash: bond → run of the server in which that KME has confirmed ·
 -- `stale` counts the bonds that have ended; there as long as something of one may be left.
 

@@ -5,6 +5,8 @@ Each site has a Redis server of its own here, whose files are copied and put bac
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import pytest
 from restore_steps import (
     assert_service_is_back,
@@ -199,3 +201,33 @@ def test_a_whole_site_answers_503_until_its_peer_was_asked(running, restarted, s
     assert_service_is_back(running, received)
     assert epochs(running) == (2, 1)
     assert give(running, received, unfetched) == [400, 400]
+
+
+def test_what_a_restored_site_does_alone_does_not_hide_that_it_is_behind(running, stores, received):
+    """While its peer is away its keys end, and that is counted, too: beyond what the peer has seen of it."""
+    exchange(running, received)
+    step(running)
+    copies = stores["kme-a"].copy()
+    exchange(running, received)
+    for _ in range(2):
+        step(running)
+    seen = running.b.entity.witness_store.read().peers["kme-a"]
+    stores["kme-a"].restore("redis and postgres", copies)
+    for peer in (running.a.peers["kme-b"], running.b.peers["kme-a"]):
+        peer.witness_faults = ["refuse"] * 10
+    for _ in range(2):
+        step(running)
+    for key_id in ids_of_copies(running.a):
+        running.a.entity.lifecycle.consume("sae-a", key_id)
+    for _ in range(2):
+        step(running)
+    assert running.a.entity.witness_store.read().own.is_ahead_of(seen)
+    for peer in (running.a.peers["kme-b"], running.b.peers["kme-a"]):
+        peer.witness_faults = []
+    assert_service_is_back(running, received)
+    assert epochs(running) == (2, 1)
+
+
+def ids_of_copies(site) -> list[UUID]:
+    client = site.entity.keystore._redis
+    return [UUID(bytes=one[:16]) for name in client.scan_iter("copies:*") for one in client.hkeys(name)]
