@@ -21,7 +21,7 @@ from uuid import UUID
 from kme.audit_chain import EPOCH_BEGAN, TRAIL_CUT, End, Entry, Finding, append, end_of, examine, stored_link
 from kme.database import Database
 from kme.keystore import KeyStore
-from kme.witness_store import Mark, WitnessStore
+from kme.witness_store import Known, Mark, WitnessStore
 
 log = logging.getLogger(__name__)
 
@@ -47,14 +47,20 @@ class AuditTrail:
         self._key = key
 
     def drain(self, count: int = 500) -> int:
-        """Moves the oldest entries to Postgres; how many. One that is moved again after a crash is kept once."""
-        anchor, acknowledged = self._remembered()  # read first: the trail is never behind it, unless it was cut
+        """Moves the oldest entries to Postgres; how many. One that is moved again after a crash is kept once.
+
+        0 as long as the two stores are not of one epoch: one is to be recorded, or a store is another KME's.
+        """
+        anchor, known = self._remembered()  # read first: the trail is never behind it, unless it was cut
         drained = self._keystore.audit_entries(count)
         entries = [_entry(stream_id, fields) for stream_id, fields in drained]
         with self._database.transaction() as sql:
+            recorded = _recorded(sql)
+            if not _are_of_one_epoch(known, recorded):
+                return 0
             end = end_of(sql)
             if lost := _lost(sql, anchor, end):
-                if _is_restored(sql, acknowledged):
+                if _is_restored(recorded, known):
                     return 0  # the witness begins an epoch first
                 log.error("the audit trail in Postgres was cut or replaced: %s", json.dumps(lost))
                 entries.insert(0, Entry(TRAIL_CUT, lost))
@@ -80,7 +86,7 @@ class AuditTrail:
 
     def verify(self, after: int, count: int) -> Verification:
         """Checks up to `count` rows after row `after`, which was checked before; with the last of them, the end too."""
-        anchor, acknowledged = self._remembered()
+        anchor, known = self._remembered()
         with self._database.transaction() as sql:
             rows = _rows(sql, after if after else None, count)
             complete = len(rows) < count
@@ -88,15 +94,18 @@ class AuditTrail:
             findings = examine(self._key, before, rows)
             end = end_of(sql)
             if complete and (lost := _lost(sql, anchor, end)):
-                is_restored = _is_restored(sql, acknowledged)
-                why = "the database was restored" if is_restored else "the trail was cut or replaced"
+                recorded, why = _recorded(sql), "the trail was cut or replaced"
+                if is_explained := _is_restored(recorded, known):
+                    why = "the database was restored"
+                elif is_explained := not _are_of_one_epoch(known, recorded):
+                    why = "the key store is of another epoch, or another KME's"
                 what = f"its end was row {lost['number']}, as the key store remembers: {why}"
-                findings.append(Finding(end.number, what, is_explained=is_restored))
+                findings.append(Finding(end.number, what, is_explained=is_explained))
         return Verification(findings, len(rows), rows[-1]["audit_id"] if rows else after, complete, end)
 
-    def _remembered(self) -> tuple[End | None, Mark | None]:
-        """By the key store: the trail's end, and the mark of the witness that the database has acknowledged."""
-        return self._keystore.audit_end(), WitnessStore(self._keystore).read().acknowledged
+    def _remembered(self) -> tuple[End | None, Known]:
+        """By the key store: the trail's end, and the witness."""
+        return self._keystore.audit_end(), WitnessStore(self._keystore).read()
 
 
 def _rows(
@@ -118,11 +127,21 @@ def _lost(sql: Any, anchor: End | None, end: End) -> dict[str, Any] | None:
     return {"number": anchor.number, "chain": anchor.chain.hex(), "found_number": end.number}
 
 
-def _is_restored(sql: Any, acknowledged: Mark | None) -> bool:
-    """Whether the database is behind what it has acknowledged, which the witness is about to notice."""
+def _recorded(sql: Any) -> Mark | None:
+    """The mark of the witness in the database."""
     sql.execute("SELECT epoch, store, count FROM witness WHERE is_own")
     row = sql.fetchone()
-    return acknowledged is not None and (row is None or acknowledged.is_ahead_of(Mark(**row)))
+    return Mark(**row) if row else None
+
+
+def _are_of_one_epoch(known: Known, recorded: Mark | None) -> bool:
+    return known.own is not None and recorded is not None and known.own.store == recorded.store
+
+
+def _is_restored(recorded: Mark | None, known: Known) -> bool:
+    """Whether the database is behind what it has acknowledged, which the witness is about to notice."""
+    acknowledged = known.acknowledged
+    return acknowledged is not None and (recorded is None or acknowledged.is_ahead_of(recorded))
 
 
 def _with_what_was_lost(sql: Any, entry: Entry, end: End) -> Entry:

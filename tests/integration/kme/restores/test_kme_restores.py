@@ -171,6 +171,24 @@ def test_another_kmes_key_store_is_refused_untouched_and_service_is_back_with_th
     assert give(running, received, unfetched) == [200, 200]
 
 
+def test_the_audit_trail_takes_nothing_from_another_kmes_key_store(running, stores, redis_urls, received):
+    """Whoever looks at the trail has it drained first."""
+    load(redis_urls["kme-a"], {})
+    assert_service_is_back(running, received)
+    assert epochs(running) == (2, 1)
+    exchange(running, received)  # what is still in the streams
+    own = {kme_id: one.redis.copy() for kme_id, one in stores.items()}
+    before = dump(redis_urls["kme-b"])[b"audit"]
+    stores["kme-a"].redis.restore(own["kme-b"])
+    first = running.a.operator.get("/v1/audit/verification").get_json()
+    assert dump(redis_urls["kme-a"])[b"audit"] == before
+    stores["kme-a"].redis.restore(own["kme-a"])
+    assert_service_is_back(running, received)
+    then = running.a.operator.get("/v1/audit/verification").get_json()
+    assert first["findings"] == then["findings"] == []
+    assert epochs(running) == (2, 1)
+
+
 def without_clock(content: dict[bytes, bytes]) -> dict[bytes, bytes]:
     """It goes on, and callers' limits with it."""
     return {name: value for name, value in content.items() if name != b"clock" and not name.startswith(b"calls:")}
