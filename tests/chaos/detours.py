@@ -65,6 +65,12 @@ class Proxy:
         else:
             self._passing.set()
 
+    def say(self, octets: bytes) -> None:
+        """To the client of each open connection, before whatever comes next."""
+        with self._lock:
+            for way in self._open:
+                way.say(octets)
+
     def close(self) -> None:
         self._closed.set()
         self.set("refuse")
@@ -129,6 +135,10 @@ class Way:
         self.lost = False
         self.over = threading.Event()
         self._ends = ends
+
+    def say(self, octets: bytes) -> None:
+        client, _ = self._ends
+        client.sendall(octets)
 
     def lose(self) -> None:
         """Nothing gets through any more, and nobody is told, for LOST_S."""

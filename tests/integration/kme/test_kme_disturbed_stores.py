@@ -88,6 +88,14 @@ def test_nonsense_in_the_middle_of_a_transaction_is_unavailable_and_then_back(pr
     assert answers(database)
 
 
+def test_a_message_of_no_kind_in_the_middle_of_a_transaction_is_unavailable_and_then_back(proxied):
+    proxy, database = proxied
+    with pytest.raises(Unavailable), database.transaction() as sql:
+        proxy.say(b"\1\0\0\0\4")
+        sql.execute("SELECT 1")
+    assert answers(database)
+
+
 @pytest.mark.parametrize("mode", ["garble", "truncate", "refuse", "half-open"])
 def test_a_redis_that_sends_nonsense_is_unavailable_and_then_back(redis_urls, mode):
     url = urlsplit(redis_urls["kme-a"])
