@@ -28,8 +28,8 @@ class Mark:
 @dataclass(frozen=True)
 class Known:
     """What Redis holds at one moment. `acknowledged`: of its own mark, by Postgres. `confirmed`: the peers that have
-    confirmed since the server started; `is_checked`: Postgres was compared since then; `told`: its own mark as peers hear
-    it, which stays what it was at that moment until one has confirmed."""
+    confirmed since the server started; `is_checked`: Postgres was compared since then; `told`: its own mark as peers
+    hear it, which stays what it was at that moment until one has confirmed."""
 
     own: Mark | None
     acknowledged: Mark | None = None

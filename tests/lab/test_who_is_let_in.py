@@ -23,11 +23,11 @@ pytestmark = pytest.mark.parametrize("lab", ["embedded"], indirect=True)  # wher
 AUTHORITIES = ("app", "kme", "operator", "qkd", "sae-a", "sae-b")
 NAMES = (
     "sae:sae-a", "sae:sae-b", "kme:kme-a", "kme:kme-b", "kme:kme-c", "qkde:qkde-a", "qkde:qkde-b", "qkde:qkde-c",
-    "qlink:qlink-a-b", "operator:operator", "probe:probe", "app:sae-a", "app:sae-b",
+    "qlink:qlink-a-b", "operator:operator", "probe:probe", "monitor:monitor", "app:sae-a", "app:sae-b",
 )  # fmt: skip
 QKDES = {"qkde:qkde-a", "qkde:qkde-b"}
 SAES, APPS = {"sae:sae-a", "sae:sae-b"}, {"app:sae-a", "app:sae-b"}
-# By process and listener: the one authority, and whom of those it vouches for. A probe may ask for health alone.
+# By process and listener: the one authority, and whom of those it vouches for. Probe and monitor: below.
 LET_IN = {
     # An authority of SAEs names its SAEs as it likes: only whose certificate it signed is an SAE of its site.
     ("kme-a", "sae"): ("sae-a", SAES),
@@ -47,10 +47,13 @@ LET_IN = {
     **{
         (process, "ops"): ("operator", {"operator:operator"})
         for process in (
-            "kme-a", "kme-b", "kme-a-scheduler", "kme-b-scheduler", "qkde-a", "qkde-b", "qlink-a-b", "sae-a", "sae-b"
+            "kme-a", "kme-b", "kme-a-scheduler", "kme-b-scheduler", "qkde-a", "qkde-b", "qlink-a-b", "sae-a", "sae-b",
+            "dashboard",
         )
     },
 }  # fmt: skip
+# For browsers on this host's loopback: plain HTTP, and its own rules (tests/unit/dashboard/test_web.py).
+FOR_ANYBODY = {("dashboard", "page")}
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +103,8 @@ def anybody():
 def addresses(lab):
     book = json.loads((lab.folder / ".lab" / "addresses.json").read_text())
     topology = load(lab.folder / ".lab" / "topology.toml")
-    return {(one.name, name): book[one.name][name] for one in services(topology) for name in one.listeners}
+    listeners = {(one.name, name) for one in services(topology) for name in one.listeners}
+    return {(process, name): book[process][name] for process, name in listeners - FOR_ANYBODY}
 
 
 def status_at(address, context, path="/nothing", headers=""):
@@ -137,12 +141,15 @@ def test_only_whom_the_tables_name_is_let_in_and_only_under_its_own_authority(la
     assert not wrong
 
 
-def test_the_probe_asks_for_health_and_for_nothing_else(lab, forge):
-    probe = forge("probe:probe", "operator")
+@pytest.mark.parametrize(
+    "name, may", [("probe:probe", {"healthz", "readyz"}), ("monitor:monitor", {"healthz", "readyz", "metrics"})]
+)
+def test_who_only_looks_asks_for_what_is_his_to_see_and_for_nothing_else(lab, forge, name, may):
+    looking = forge(name, "operator")
     for at, address in addresses(lab).items():
         if at[1] == "ops":
-            assert status_at(address, probe, "/healthz") in (200, 503)
-            assert status_at(address, probe, "/v1/status") == 401
+            for path in ("healthz", "readyz", "metrics", "v1/status", "v1/audit"):
+                assert status_at(address, looking, f"/{path}") in ((200, 503) if path in may else (401,)), (at, path)
 
 
 def test_a_qkde_that_is_no_end_of_a_link_may_say_nothing_on_it(lab, forge):
