@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 REPORTS_KEPT = 50
 QKDE_TIMEOUT_S = 10.0
-QLINK_TIMEOUT_S = 30.0
+QLINK_TIMEOUT_S = 5.0  # less than Bob waits for Alice, who asks the link meanwhile
 
 
 def _parameters(link: Link) -> RoundParameters:

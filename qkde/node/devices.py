@@ -13,6 +13,7 @@ from qkde.bb84.intensities import PulseIntensities
 from qkde.link.client import LinkAnswerInvalid, LinkClient
 
 ATTEMPT_COUNT = 3
+MEASUREMENT_ATTEMPT_COUNT = 6  # a minute, for a measurement that takes long
 
 T = TypeVar("T")
 
@@ -35,12 +36,12 @@ class LinkDevice:
         return _reach(lambda: self._link.close(frame))
 
     def measure(self, frame: int, bases: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return _reach(lambda: self._link.measure(frame, bases))
+        return _reach(lambda: self._link.measure(frame, bases), MEASUREMENT_ATTEMPT_COUNT)
 
 
-def _reach(call: Callable[[], T]) -> T:
+def _reach(call: Callable[[], T], attempt_count: int = ATTEMPT_COUNT) -> T:
     lost: Unreachable | None = None
-    for _ in range(ATTEMPT_COUNT):
+    for _ in range(attempt_count):
         try:
             return call()
         except Unreachable as error:

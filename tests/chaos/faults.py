@@ -135,7 +135,10 @@ def every() -> list[Fault]:
         *(disturb(where, "stall") for where in ("between the KMEs", "to Redis of site a", "to Postgres of site b")),
         *(
             disturb(where, "half-open")
-            for where in ("between the KMEs", "between the QKDEs", "to Redis of site b", "to Postgres of site a")
+            for where in (
+                "between the KMEs", "between the QKDEs", "to the quantum link", "between KME and QKDE of site a",
+                "to Redis of site b", "to Postgres of site a",
+            )
         ),
         *(disturb(where, "slow") for where in ("between the KMEs", "between the QKDEs", "to Redis of site a")),
         *(
