@@ -10,6 +10,7 @@ from kme.errors import BadRequest, NotEntitled
 from kme.etsi014 import KEYS_NOT_FOUND
 from kme.keystore import Entitlement, KeyStore
 from kme.model import Connection, Key
+from kme.witness_store import WitnessStore
 
 
 class HeldKeys:
@@ -17,6 +18,7 @@ class HeldKeys:
         self._catalogue = catalogue
         self._keystore = keystore
         self._delivery = delivery
+        self._witness = WitnessStore(keystore)
 
     def fetch(self, caller: str, key_id: UUID) -> tuple[Key, Connection | None]:
         """Gives a recipient its key, for the only time, and the connection it was made for. Raises as `dec_keys`."""
@@ -30,5 +32,6 @@ class HeldKeys:
         self._catalogue.admit(caller)
         found = self._keystore.entitlement_of(key_id)
         if found is None:
+            self._witness.require_checked()  # else this may be another store
             raise BadRequest(KEYS_NOT_FOUND)
         return found

@@ -18,6 +18,7 @@ from kme.errors import NotEntitled, NotHere
 from kme.key_records import KeyRecords
 from kme.keystore import KeyStore
 from kme.model import KmeSettings
+from kme.witness_store import WitnessStore
 
 KeyState = Literal["STORED", "RESERVED", "DELIVERED", "CONSUMED", "EXPIRED", "DESTROYED"]
 
@@ -106,6 +107,7 @@ class Lifecycle:
         """
         outcome = self._keystore.run("consume_key", ["entitlement", "account", "audit"], [key_id.bytes, caller])
         if outcome == b"unknown":
+            WitnessStore(self._keystore).require_checked()  # else this may be another store
             raise NotHere(f"key {key_id} is not known at {self._settings.kme_id}")
         if outcome == b"not_entitled":
             raise NotEntitled(f"key {key_id} is not for SAE {caller}")

@@ -74,6 +74,11 @@ class WitnessStore:
         if kme_ids and confirmed.isdisjoint(kme_ids):
             raise Unconfirmed(" and ".join(dict.fromkeys(kme_ids)))
 
+    def require_checked(self) -> None:
+        """Raises Unavailable where Postgres was not compared since the server started."""
+        if not self.read().is_checked:
+            raise Unavailable("the key store was not compared with the database yet since it started: try again")
+
     def begin(self, known: Mark | None, new: Mark, reason: str) -> bool:
         """Whether the epoch has begun; not where another has since `known` was read."""
         args = [known.store if known else "", new.store, new.epoch, reason]

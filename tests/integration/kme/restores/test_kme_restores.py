@@ -88,6 +88,9 @@ def test_a_lost_store_is_noticed_and_the_peer_destroys_its_half(running, stores,
     if which == "redis":
         assert take(running, received).status_code == 503
         assert give(running, received, lost, "sae-b") == [503]  # it may be another store
+        for call in (running.a.entity.held_keys.fetch, running.a.entity.lifecycle.consume):
+            with pytest.raises(Unavailable, match="not compared"):
+                call("sae-a", UUID(lost[0]["key_ID"]))
     assert_service_is_back(running, received)
     assert epochs(running) == (2, 1)
     assert give(running, received, unfetched) == [400, 400]
