@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -57,7 +57,11 @@ class KekFolder:
 
     def keks(self) -> list[bytes]:
         """All that are not dropped, the newest last."""
-        return [self._read(file) for file in sorted(self.path.glob("*.kek"))]
+        found = []
+        for file in sorted(self.path.glob("*.kek")):
+            with suppress(FileNotFoundError):  # dropped since it was listed
+                found.append(self._read(file))
+        return found
 
     def dropped(self) -> set[bytes]:
         return {bytes.fromhex(file.stem) for file in self.path.glob("*.dropped")}

@@ -7,7 +7,7 @@ import stat
 import pytest
 
 from kme.errors import Unavailable
-from kme.kek_folder import KekFolder
+from kme.kek_folder import FileMode, KekFolder
 from kme.keyring import KeyRing
 from kme.token_seal import TokenKey
 
@@ -110,3 +110,18 @@ def test_a_pin_in_the_uri_is_refused(tmp_path):
     with pytest.raises(ValueError, match="put the PIN into a file") as raised:
         TokenKey.of_uri(URI + "&pin-value=6279", tmp_path)
     assert "6279" not in str(raised.value)
+
+
+def test_a_kek_that_is_dropped_while_the_folder_is_read_is_passed_over(tmp_path):
+    """By another process, between the listing and the reading."""
+    kept, dropped = bytes(32), bytes(31) + b"\1"
+
+    class Dropping(FileMode):
+        def open(self, sealed: str) -> bytes:
+            KekFolder(tmp_path).drop(b"drop")
+            return super().open(sealed)
+
+    folder = KekFolder(tmp_path, Dropping())
+    folder.add(kept, b"kept")
+    folder.add(dropped, b"drop")
+    assert folder.keks() == [kept]
