@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
-from qkd_lab.configuration import ENVIRONMENT, FAULTS, KME, Setting, variable
+from qkd_lab.configuration import variable
+from qkd_lab.setting_tables import ENVIRONMENT, FAULTS, KME, Setting
 from qkd_lab.topology import Connection, Link, Physics, Protocol, Site, Source, Topology
 from qkd_lab.topology_fields import CONNECTION, LINK, PHYSICS, PROTOCOL, SITE, SOURCE, TOP, Key
 

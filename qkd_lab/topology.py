@@ -169,7 +169,7 @@ class Topology:
     sites: tuple[Site, ...]
     links: tuple[Link, ...]
     connections: tuple[Connection, ...]
-    kme: Mapping[str, Any] = field(default_factory=dict, hash=False)  # what of qkd_lab.configuration.KME is given
+    kme: Mapping[str, Any] = field(default_factory=dict, hash=False)  # what of qkd_lab.setting_tables.KME is given
     doors: tuple[str, ...] = DOORS  # which APIs beside ETSI GS QKD 014 its KMEs serve
     demo_saes: bool = True  # whether a process that uses keys runs for each SAE
     dashboard: bool = True  # whether there is a page to look at

@@ -71,15 +71,18 @@ class Arriving:
         return True
 
     def _read_framing(self, head: bytes) -> None:
-        lines = (line.partition(b":") for line in head.split(b"\r\n")[1:])
-        fields = {name.strip().lower(): value.strip() for name, _, value in lines}
-        self._length = 0
-        if b"transfer-encoding" in fields:
+        fields: dict[bytes, list[bytes]] = {}
+        for line in head.split(b"\r\n")[1:]:
+            name, _, value = line.partition(b":")
+            fields.setdefault(name.strip().lower(), []).append(value.strip())
+        lengths, codings = fields.get(b"content-length", []), b",".join(fields.get(b"transfer-encoding", []))
+        self._length = 0  # also where gunicorn refuses what the header says: nobody waits for such a body
+        if codings.rpartition(b",")[2].strip().lower() == b"chunked":
             self._length = None
-        elif _NUMBER.fullmatch(length := fields.get(b"content-length", b"")):
-            self._length = int(length)
+        elif not codings and len(lengths) == 1 and _NUMBER.fullmatch(lengths[0]):
+            self._length = int(lengths[0])
             self._check_size(self._length)
-        self.waits_for_continue = fields.get(b"expect", b"").lower() == b"100-continue"
+        self.waits_for_continue = fields.get(b"expect", [b""])[-1].lower() == b"100-continue"
 
     def _end_of_chunks(self) -> int | None:
         """RFC 9112 clause 7.1. What is no chunk ends the request, for gunicorn to refuse."""

@@ -30,7 +30,7 @@ def kme_settings(
     options: Mapping[str, Any] | None = None,
     appendfsync: str = "always",
 ) -> KmeSettings:
-    """`keys` is the lab's own place for the folders of links that have one; `options`: `qkd_lab.configuration.KME`."""
+    """`keys` is the lab's own place for the folders of links that have one; `options`: `qkd_lab.setting_tables.KME`."""
 
     def link(one: file.Link) -> Link:
         folder = None if one.is_quantum else KeyFolder(one.folder_at(site, keys), one.delete_after_reading)

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from mutual_tls.client import Peer
 from mutual_tls.contexts import Credentials
 from mutual_tls.identity import Identity
-from qkd_lab import configuration
+from qkd_lab import configuration, setting_tables
 from qkd_lab.topology import Topology, TopologyError, load
 
 from .limits import Limits
@@ -83,8 +83,8 @@ class Settings:
             ),
             keys=Path(found["QKD_KEYS"] or Path(found["QKD_STATE"]) / "keys"),
             appendfsync=found["QKD_APPENDFSYNC"],
-            kme={one.name: kme[one.name].value for one in configuration.KME},
-            faults={one.name.removeprefix("fault_"): kme[one.name].value for one in configuration.FAULTS},
+            kme={one.name: kme[one.name].value for one in setting_tables.KME},
+            faults={one.name.removeprefix("fault_"): kme[one.name].value for one in setting_tables.FAULTS},
             metrics=Path(found["PROMETHEUS_MULTIPROC_DIR"]) if found["PROMETHEUS_MULTIPROC_DIR"] else None,
             seed=found["QKD_SEED"],
             detours_file=Path(found["QKD_DETOURS"]) if found["QKD_DETOURS"] else None,

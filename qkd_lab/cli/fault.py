@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from qkd_lab.configuration import FAULTS
 from qkd_lab.lab_folder import LabError, LabFolder
 from qkd_lab.operator_calls import Operator
+from qkd_lab.setting_tables import FAULTS
 
 KNOBS = {setting.name.removeprefix("fault_"): setting for setting in FAULTS}
 PATH = "/v1/faults"

@@ -31,7 +31,7 @@ ORDERS = {
         (DATABASES, ("", "")),
     ],
     "site b long before site a": [
-        ((*SITE_B, "qlink-a-b"), ("kme-b-scheduler", "a round gave no key")),
+        ((*SITE_B, "qlink-a-b"), ("kme-b-scheduler", "the witness can't be exchanged with kme-a")),
         (SITE_A, ("", "")),
     ],
     "the quantum link last": [

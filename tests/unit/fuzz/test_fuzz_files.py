@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qkd_lab.cli.verify_block import verify_block
-from qkd_lab.configuration import FAULTS, KME, ConfigurationError, check, section_problems
+from qkd_lab.configuration import ConfigurationError, check, section_problems
 from qkd_lab.lab_folder import LabError
+from qkd_lab.setting_tables import FAULTS, KME
 from qkd_lab.topology import SHIPPED, Topology, TopologyError, load
 from qkde.bb84 import provenance
 

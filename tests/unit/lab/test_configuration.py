@@ -10,17 +10,9 @@ from pathlib import Path
 import pytest
 
 from kme.model import KmeSettings, SaeLimits
-from qkd_lab.configuration import (
-    ENVIRONMENT,
-    KME,
-    ConfigurationError,
-    check,
-    environment,
-    kme_settings,
-    section_problems,
-    variable,
-)
+from qkd_lab.configuration import ConfigurationError, check, environment, kme_settings, section_problems, variable
 from qkd_lab.configuration_page import page
+from qkd_lab.setting_tables import ENVIRONMENT, KME
 from qkd_lab.topology import SHIPPED, TopologyError, load
 
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -51,7 +43,7 @@ def test_every_setting_of_a_kme_can_be_configured_and_has_the_defaults_of_the_co
     assert in_code.pop("default_limits") == SaeLimits()
     in_code |= LIMITS
     assert MISSING not in in_code.values()
-    assert {one.name: one.default for one in KME} == in_code, "put it into qkd_lab.configuration.KME"
+    assert {one.name: one.default for one in KME} == in_code, "put it into qkd_lab.setting_tables.KME"
     assert all(type(one.default) is one.kind and one.fits(one.default) for one in KME)
 
 
@@ -62,7 +54,7 @@ def test_every_variable_in_the_code_is_in_the_table():
         files += (CHECKOUT / folder).rglob("*.py")
     for file in files:
         named = set(re.findall(r"\bQKD_[A-Z][A-Z_]*[A-Z]\b", file.read_text())) - {"QKD_KME", "QKD_LAB"}
-        assert named <= known, f"{file}: put it into qkd_lab.configuration.ENVIRONMENT"
+        assert named <= known, f"{file}: put it into qkd_lab.setting_tables.ENVIRONMENT"
 
 
 def test_nobody_but_services_and_qkd_lab_reads_the_environment():

@@ -66,6 +66,31 @@ def test_what_will_be_too_large_is_refused_before_it_is_there(octets, status):
     assert refused.value.status == status
 
 
+@pytest.mark.parametrize(
+    "field",
+    [
+        b"Content-Length: 2\r\nContent-Length: 3",
+        b"Content-Length: two",
+        b"Content-Length: -1",
+        b"Transfer-Encoding: qkd",
+        b"Transfer-Encoding: chunked, gzip",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip",
+    ],
+)
+def test_nobody_waits_for_a_body_whose_length_gunicorn_refuses(field):
+    arriving = Arriving(100)
+    arriving.octets += POST % field + b"{}"
+    assert arriving.take() == POST % field
+
+
+@pytest.mark.parametrize("coding", [b"CHUNKED", b"gzip, chunked", b"gzip\r\nTransfer-Encoding: chunked"])
+def test_chunks_end_a_body_in_whatever_it_is_coded(coding):
+    whole = POST % (b"Transfer-Encoding: " + coding) + b"1\r\n!\r\n0\r\n\r\n"
+    arriving = Arriving(100)
+    arriving.octets += whole + GET
+    assert taken(arriving) == [whole, GET]
+
+
 CHUNKED = POST % b"Transfer-Encoding: chunked"
 
 

@@ -9,8 +9,8 @@ from kme.model import Connection, PoolStatus
 from mutual_tls.app import CALLER
 from mutual_tls.identity import Identity
 from qkd_lab.addresses import embedded, endpoints
-from qkd_lab.configuration import FAULTS
 from qkd_lab.lab_folder import LabFolder
+from qkd_lab.setting_tables import FAULTS
 from qkd_lab.topology import SHIPPED
 from services import kme_api
 from services.settings import Settings, SettingsError
