@@ -185,10 +185,21 @@ def test_results_of_another_experiment_or_version_are_not_gone_on_with(tmp_path,
     assert found.read_bytes() == before
 
 
-def test_a_file_that_is_no_results_is_left_alone(tmp_path, qkd_lab):
-    path = written(tmp_path, FORMULAS)
-    code, _, complaints = qkd_lab("sweep", path, "-o", path)
-    assert code == 1 and complaints.count("\n") == 1 and path.read_text() == FORMULAS
+@pytest.mark.parametrize("text", [FORMULAS, "a line without its end"])
+def test_a_file_that_is_no_results_is_left_alone(tmp_path, qkd_lab, text):
+    path, other = written(tmp_path, FORMULAS), tmp_path / "notes.txt"
+    other.write_text(text)
+    code, _, complaints = qkd_lab("sweep", path, "-o", other)
+    assert code == 1 and complaints.count("\n") == 1 and other.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("output", "complaint"), [(".", ".: Is a directory"), ("no/such.jsonl", "no/such.jsonl: No such file")]
+)
+def test_a_place_that_takes_no_results_is_named_in_one_line(tmp_path, qkd_lab, output, complaint):
+    code, _, complaints = qkd_lab("sweep", written(tmp_path, FORMULAS), "-o", output)
+    assert code == 1 and complaints.startswith(f"qkd-lab: {complaint}") and complaints.count("\n") == 1
+    assert "expected a place to write results" in complaints
 
 
 def test_a_new_figure_of_the_same_points_needs_no_new_run(tmp_path, qkd_lab):
