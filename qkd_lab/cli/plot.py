@@ -18,7 +18,7 @@ def plot(results: tuple[Path, ...], compare: tuple[Path, Path] | None, output: P
 
     if bool(compare) == bool(results) or len(results) > 1:
         raise click.UsageError("expected one file of RESULTS, or --compare A B")
-    paths = compare or results
-    output = output or paths[0].with_suffix(".png")
-    figure.draw([read(path) for path in paths], output)
+    found = [read(path) for path in compare or results]
+    output = output or found[0].path.with_suffix(".png")
+    figure.draw(found, output)
     click.echo(output)

@@ -50,10 +50,21 @@ def draw(results: Sequence[Results], path: Path) -> None:
         figure.supxlabel(_footer(panels, [curve for curves in drawn for _, curve in curves]), fontsize=7)
         try:
             figure.savefig(path, dpi=130, metadata=NO_DATES[path.suffix])
+            if path.suffix == ".png":
+                _with_palette(path)
         except OSError as error:
             raise ExperimentError(f"{path}: {error.strerror or error}, expected a place to write a figure") from error
         finally:
             pyplot.close(figure)
+
+
+def _with_palette(path: Path) -> None:
+    """256 colours are more than a figure needs, and take a third of the bytes."""
+    from PIL import Image  # Matplotlib writes PNG with it
+
+    with Image.open(path) as image:
+        plain = image.convert("RGB")
+    plain.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def _panel(axes: Axes, panel: dict[str, Any], curves: list[tuple[int, Curve]], names: list[str]) -> None:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any
 
 from qkd_lab.experiments.computed import compute
@@ -31,7 +32,8 @@ def run(tasks: Sequence[Task], worker_count: int) -> Iterator[tuple[Task, dict[s
     # A fork of a process with threads may inherit locks that nobody will release.
     pool = ProcessPoolExecutor(worker_count, multiprocessing.get_context("spawn"), _become_worker)
     try:
-        futures = {pool.submit(compute, task): task for task in tasks}
+        with _uninterrupted():
+            futures = {pool.submit(compute, task): task for task in tasks}
         for future in as_completed(futures):
             yield futures[future], *future.result(), origin()
     except BrokenProcessPool:
@@ -47,8 +49,26 @@ def run(tasks: Sequence[Task], worker_count: int) -> Iterator[tuple[Task, dict[s
                 os.environ[name] = value
 
 
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C comes when the block is over. It reaches the whole group, and the parent decides: processes that are
+    started in the block have it blocked from their first moment on."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python gives it to the main thread alone
+        return
+    came = threading.Event()
+    handler = signal.signal(signal.SIGINT, lambda *_: came.set())
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+        if came.is_set():
+            raise KeyboardInterrupt
+
+
 def _become_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

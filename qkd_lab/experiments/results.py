@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from qkd_lab.experiments.errors import ExperimentError
 from qkd_lab.experiments.origin import origin
@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # whoever only draws results needs no simulator
     from qkd_lab.experiments.tasks import Task
 
 FORMAT = "qkd-lab results 1"
+HEADER_START = b'{"format": "qkd-lab results '
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ def _header(path: Path, row: Any) -> dict[str, Any]:
     if not isinstance(row, dict) or row.get("format") != FORMAT:
         got = row.get("format") if isinstance(row, dict) else None
         raise ExperimentError(f"{path}: key format: expected {FORMAT!r} in the first line, got {got!r}")
+    if not isinstance(row.get("experiment"), dict):
+        raise ExperimentError(f"{path}: key experiment: missing in the header, expected results of qkd-lab sweep")
     return row
 
 
@@ -72,7 +75,10 @@ class ResultsFile:
 
     def __init__(self, path: Path, experiment: Experiment) -> None:
         self._path = path
-        self._file: IO[bytes] = path.open("ab")
+        try:
+            self._file: IO[bytes] = path.open("ab")
+        except OSError as error:
+            raise ExperimentError(f"{path}: {error.strerror or error}, expected a place to write results") from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -91,15 +97,10 @@ class ResultsFile:
         if self._first_line_is_there():
             results = read(self._path)
             old = results.header
-            for what, before, now in (
-                ("experiment.hash", old["experiment"]["hash"], header["experiment"]["hash"]),
-                ("version", old["version"], header["version"]),
-            ):
-                if before != now:
-                    raise ExperimentError(
-                        f"{self._path}: key {what}: expected {now} to go on, got {before}; take another --output, or "
-                        "move the file away"
-                    )
+            if old["experiment"]["hash"] != header["experiment"]["hash"]:
+                self._refuse("experiment.hash", "points of this experiment", "others")
+            if old["version"] != header["version"]:
+                self._refuse("version", header["version"], old["version"])
             rows = results.rows
             self._file.truncate(results.whole_bytes)
             if old == header:
@@ -109,10 +110,19 @@ class ResultsFile:
         self._write(header)
         return {(row["series"], row["point"], row["repetition"]) for row in rows}
 
+    def _refuse(self, key: str, expected: str, got: str) -> NoReturn:
+        raise ExperimentError(
+            f"{self._path}: key {key}: expected {expected} to go on, got {got}; take another --output, or move the "
+            "file away"
+        )
+
     def _first_line_is_there(self) -> bool:
-        """Where even the header was cut off, there is nothing to go on with."""
+        """Where even the header was cut off, there is nothing to go on with. Raises ExperimentError for other files."""
         with self._path.open("rb") as file:
-            return file.readline().endswith(b"\n")
+            line = file.readline()
+        if not line.startswith(HEADER_START[: len(line)]):
+            raise ExperimentError(f"{self._path}: no results of qkd-lab sweep, expected another --output")
+        return line.endswith(b"\n")
 
     def add(self, task: Task, result: dict[str, Any], elapsed_s: float, made_by: dict[str, str | None]) -> None:
         """Safe on the disk when this returns. A task whose row is there already is not written again."""

@@ -6,6 +6,7 @@ all.
 """
 
 from collections.abc import Callable
+from math import inf
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from qkde.bb84.parity_tree import PassParities
 
 _KNOWN = 2  # beside a parity of 0 or 1: Alice has told it
 _MAX_FLIPS = 2  # a bit flipped wrongly and back again; with honest parities no bit is flipped twice
+_TOO_MANY = 4  # times the errors expected: then the blocks are that much too big
+_FEW_ERRORS = 30  # by chance alone a frame never has so many more than expected
 
 
 class Corrector:
@@ -40,6 +43,7 @@ class Corrector:
         self._bits, self._variant, self._ask, self._draw_seed = bits.copy(), variant, ask, draw_seed
         self._trees: list[_Tree] = []
         self._flip_counts = np.zeros(len(bits), np.uint8)
+        self._flipped_count = 0
         self._next_pass = 0
 
     @property
@@ -52,13 +56,27 @@ class Corrector:
 
         Raises RoundFailed when more parities are disclosed than there are bits, or when parities contradict each other.
         """
-        for block_size in self._variant.block_sizes(qber):
-            self._open_pass(count_blocks(len(self._bits), block_size))
-            self._correct_all()
+        sizes = self._variant.block_sizes(qber)
+        while sizes:
+            self._open_pass(count_blocks(len(self._bits), sizes[0]))
+            if self._correct_all(most_errors=self._most_errors(qber)):
+                sizes = sizes[1:]
+            else:
+                qber *= _TOO_MANY
+                sizes = self._variant.block_sizes(qber)
         even_in_a_row = 0
         while even_in_a_row < self._variant.closing_passes:
             even_in_a_row = 0 if self._close_on_half_frame() else even_in_a_row + 1
         return self._bits
+
+    def _most_errors(self, qber: float) -> float:
+        """Above it blocks made for `qber` are too big; inf where they can't be any smaller.
+
+        The estimate is of the test basis, and knows nothing of noise, or an Eve, in the key basis alone. With too few
+        blocks a third of them stays odd whatever is corrected: the errors would come out a few at a time, for a dozen
+        messages each.
+        """
+        return _TOO_MANY * qber * len(self._bits) + _FEW_ERRORS if _TOO_MANY * qber < 0.5 else inf
 
     def _open_pass(self, block_count: int) -> None:
         message = self._start_pass(block_count, half_frame=False)
@@ -66,6 +84,7 @@ class Corrector:
         tree = _Tree(self._bits, order, message, self._variant.sub_block_reuse)
         tree.learn_blocks(self._parities(message, block_count))
         self._trees.append(tree)
+        self._trees.sort(key=lambda tree: -len(tree.blocks))
 
     def _close_on_half_frame(self) -> bool:
         """Compare a random half; True when it was odd (one error in it, and what that uncovers, is then corrected)."""
@@ -81,16 +100,20 @@ class Corrector:
         self._correct_all()
         return True
 
-    def _correct_all(self) -> None:
-        """Bisect until no open pass has an odd block; passes with small blocks first, where an error costs least."""
-        while True:
+    def _correct_all(self, most_errors: float = inf) -> bool:
+        """Bisect until no open pass has an odd block; passes with small blocks first, where an error costs least.
+
+        False when it stopped before that, after more than `most_errors`.
+        """
+        while self._flipped_count <= most_errors:
             for tree in self._trees:
                 odd = tree.take_odd_nodes()
                 if len(odd):
                     self._flip(tree.order.positions(self._bisect(tree, odd)))
                     break
             else:
-                return
+                return True
+        return False
 
     def _bisect(self, tree: "_Tree", nodes: np.ndarray) -> np.ndarray:
         """Go down from odd nodes that do not overlap to one wrong bit in each; returns their places in the pass."""
@@ -124,6 +147,7 @@ class Corrector:
     def _flip(self, positions: np.ndarray) -> None:
         self._bits[positions] ^= 1
         self._flip_counts[positions] += 1
+        self._flipped_count += len(positions)
         if (self._flip_counts[positions] > _MAX_FLIPS).any():
             raise RoundFailed("reconciliation failed: parities contradict each other, some were altered on the way")
         for tree in self._trees:

@@ -124,6 +124,18 @@ def test_a_wrong_expected_error_rate_costs_bits_not_correctness():
         assert np.array_equal(trial.result, trial.alice)
 
 
+@pytest.mark.parametrize("variant", sorted(VARIANTS))
+@pytest.mark.parametrize(("qber", "is_corrected"), [(0.02, True), (0.5, False)])
+def test_errors_that_the_test_basis_did_not_show_cost_few_messages(variant, qber, is_corrected):
+    # 900 bits of the test basis had no error: Eve measured in the other basis. With blocks for 1/900 it takes 3,000 to
+    # 3,500 messages at 2 %, and ten times as many until all is disclosed at 50 %.
+    trial = Trial(81_000, qber, variant, seed=1, expected_qber=1 / 900)
+    assert (trial.error is None) == is_corrected
+    assert trial.corrector.message_count == trial.teller.message_count < 2_800
+    if is_corrected:
+        assert np.array_equal(trial.result, trial.alice)
+
+
 def test_bob_gives_up_when_as_many_parities_as_bits_are_disclosed():
     assert "more parities than there are bits" in str(Trial(5_000, 0.5, "original", seed=6, expected_qber=0.01).error)
 

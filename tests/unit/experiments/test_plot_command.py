@@ -133,6 +133,7 @@ def other_format(path):
         (other_format, "key format: expected 'qkd-lab results 1' in the first line, got 'qkd-lab results 9'"),
         (lambda path: path.write_text(""), "empty, expected results of qkd-lab sweep"),
         (lambda path: path.write_text("[1]\n"), "key format: expected 'qkd-lab results 1' in the first line, got None"),
+        (lambda path: path.write_text('{"format": "qkd-lab results 1"}\n'), "key experiment: missing in the header"),
         (lambda path: path.write_text("nonsense\n"), "line 1 is no row of results"),
         (lambda path: path.unlink(), "No such file or directory, expected results of qkd-lab sweep"),
     ],
@@ -155,6 +156,8 @@ def test_wrong_usage_is_one_line(qkd_lab, results, tmp_path, monkeypatch):
     for arguments in ((), (path, path), (path, "--compare", path, path)):
         code, _, complaints = qkd_lab("plot", *arguments)
         assert code == 2 and "expected one file of RESULTS, or --compare A B" in complaints
+    code, _, complaints = qkd_lab("plot", ".")
+    assert code == 1 and complaints == "qkd-lab: .: Is a directory, expected results of qkd-lab sweep\n"
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     code, _, complaints = qkd_lab("plot", path)
     assert code == 1 and "plot needs the package matplotlib: pip install -e '.[research]'" in complaints

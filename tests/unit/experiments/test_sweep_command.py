@@ -1,11 +1,13 @@
 """`qkd-lab sweep`: whatever happens to it, no finished point is lost and none is computed twice."""
 
+import contextlib
 import fcntl
 import json
 import os
 import signal
 import time
 
+import psutil
 import pytest
 
 from qkd_lab.experiments import computed, local_workers, results
@@ -25,6 +27,14 @@ def wait_for(condition, process, timeout_s=120):
     while not condition():
         assert time.monotonic() < deadline and process.poll() is None, process.communicate()
         time.sleep(0.01)
+
+
+def workers_of(process):
+    found = []
+    for child in psutil.Process(process.pid).children():
+        with contextlib.suppress(psutil.Error):  # it has ended
+            found += [child] if "spawn_main" in " ".join(child.cmdline()) else []
+    return found
 
 
 def without_clock(rows):
@@ -110,16 +120,17 @@ def test_a_half_written_header_is_written_again(tmp_path, qkd_lab):
     assert len(rows_of(found)) == 8 == len(results.read(found).rows)
 
 
-def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path):
+@pytest.mark.parametrize("at_least", [0, 2])  # 0: workers are still being started
+def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path, at_least):
     path, found = written(tmp_path, LONG), tmp_path / "experiment.jsonl"
     process = start("sweep", path, "--workers", 2, cwd=tmp_path, start_new_session=True)
-    wait_for(lambda: len(rows_of(found)) >= 2, process)
+    wait_for(lambda: workers_of(process) and len(rows_of(found)) >= at_least, process)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers get it, too
     output, complaints = process.communicate(timeout=60)
     assert process.returncode == 130 and output == ""
     finished = len(rows_of(found))
     assert complaints == f"interrupted; {finished} of 22 points are in experiment.jsonl: the same command goes on\n"
-    assert 2 <= finished < 22
+    assert at_least <= finished < 22
     goes_on_to_the_end(path, found, finished)
 
 
@@ -137,20 +148,16 @@ def goes_on_to_the_end(path, found, finished):
     process = start("sweep", path, "--workers", 2, cwd=path.parent)
     output, complaints = process.communicate()
     assert process.returncode == 0, complaints
-    assert f"{finished} of 22 points are there" in complaints and f"{22 - finished} points in" in output
+    assert not finished or f"{finished} of 22 points are there" in complaints
+    assert f"{22 - finished} points in" in output
     assert identities(rows_of(found)) == EXPECTED
 
 
 def test_a_worker_that_died_is_one_line_and_the_rest_can_be_gone_on_with(tmp_path):
-    import psutil
-
     path, found = written(tmp_path, LONG), tmp_path / "experiment.jsonl"
     process = start("sweep", path, "--workers", 1, cwd=tmp_path)
     wait_for(lambda: len(rows_of(found)) >= 1, process)
-    workers = [
-        child for child in psutil.Process(process.pid).children() if "spawn_main" in " ".join(child.cmdline())
-    ]
-    workers[0].kill()
+    workers_of(process)[0].kill()
     _, complaints = process.communicate(timeout=60)
     assert process.returncode == 1 and complaints.count("\n") == 1
     assert "a worker process died, perhaps for lack of memory" in complaints and "of 22 points are in" in complaints
@@ -178,10 +185,21 @@ def test_results_of_another_experiment_or_version_are_not_gone_on_with(tmp_path,
     assert found.read_bytes() == before
 
 
-def test_a_file_that_is_no_results_is_left_alone(tmp_path, qkd_lab):
-    path = written(tmp_path, FORMULAS)
-    code, _, complaints = qkd_lab("sweep", path, "-o", path)
-    assert code == 1 and complaints.count("\n") == 1 and path.read_text() == FORMULAS
+@pytest.mark.parametrize("text", [FORMULAS, "a line without its end"])
+def test_a_file_that_is_no_results_is_left_alone(tmp_path, qkd_lab, text):
+    path, other = written(tmp_path, FORMULAS), tmp_path / "notes.txt"
+    other.write_text(text)
+    code, _, complaints = qkd_lab("sweep", path, "-o", other)
+    assert code == 1 and complaints.count("\n") == 1 and other.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("output", "complaint"), [(".", ".: Is a directory"), ("no/such.jsonl", "no/such.jsonl: No such file")]
+)
+def test_a_place_that_takes_no_results_is_named_in_one_line(tmp_path, qkd_lab, output, complaint):
+    code, _, complaints = qkd_lab("sweep", written(tmp_path, FORMULAS), "-o", output)
+    assert code == 1 and complaints.startswith(f"qkd-lab: {complaint}") and complaints.count("\n") == 1
+    assert "expected a place to write results" in complaints
 
 
 def test_a_new_figure_of_the_same_points_needs_no_new_run(tmp_path, qkd_lab):
