@@ -87,7 +87,7 @@ class QKDNetwork:
             topology.unlink()
             self._operator = Operator(self.lab)
             for connection in self.topology.connections:
-                self.wait_for_keys(self._prefilled, connection.master, connection.slave)
+                self.wait_for_keys(self._prefilled, connection.master, connection.slave, START_WITHIN_S)
         except BaseException:
             self.stop()
             raise
