@@ -22,8 +22,7 @@ The caller is the SAE that its verified client certificate names, never a header
 delivers keys, and a client or something between may repeat a GET by itself: POST is the better choice. The \
 Content-Type of a request is not looked at: its body is JSON in UTF-8.
 
-What can't be read as an HTTP request is refused before any method here, with the same body: 400, 414 (the request \
-line is too long), 431 (so are the headers) or 501 (a transfer coding nobody here has)."""
+What can't be read as an HTTP request is refused before any method here, with the same body: 400, 414, 431 or 501."""
 
 REFUSALS = {
     400: "The request is malformed, out of range, names an unknown SAE, connection or key; nothing was delivered",
@@ -31,9 +30,13 @@ REFUSALS = {
     404: "No such path",
     405: "Another method than this path has",
     413: "The body is too large",
+    414: "The request line is too long; use POST",
     429: "Too many requests of this SAE; try again after the time given",
+    431: "The headers are too long, or too many",
+    501: "A transfer coding nobody here has",
     503: "Too few keys, or a store or another KME does not answer; nothing was delivered, try again later",
 }
+_UNREADABLE = (400, 414, 431, 501)  # whatever the method: the server's own
 _RETRY_AFTER = {
     "Retry-After": {"schema": {"type": "integer", "minimum": 0}, "description": "Seconds", "required": True}
 }
@@ -124,7 +127,7 @@ def _rendered(rule: Rule, method: str, operation: Operation) -> dict[str, Any]:
         "description": operation.description,
         "parameters": in_path + [_parameter(one, "query") for one in operation.query],
         "responses": {str(status): good for status in (operation.status, *operation.also)}
-        | {str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(operation.refuses)},
+        | {str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted({*operation.refuses, *_UNREADABLE})},
     }
     if operation.body:
         rendered["requestBody"] = {

@@ -11,6 +11,7 @@ def test_noise_that_is_too_much_stops_the_keys_and_reset_brings_them_back(lab):
     lab.wait_for_keys()
     started = json.loads(lab.command("link", "show", "a-b", "--json"))
     watch = subprocess.Popen([*QKD_LAB, "link", "watch", "a-b", "--json"], cwd=lab.folder, text=True, stdout=-1)
+    seen = (json.loads(line) for line in watch.stdout)  # what the watcher was shown, as it came
     try:
         lab.command("link", "set", "a-b", "--depolarizing", "0.3")
         earlier = _newest(lab)
@@ -23,15 +24,27 @@ def test_noise_that_is_too_much_stops_the_keys_and_reset_brings_them_back(lab):
         good = eventually(lambda: _newest(lab, "key", after=spoilt), "a round with a key again")
         assert good["qber"] < good["qber_tolerance"] and good["secret_bits_per_s"] > 0
         lab.wait_for_keys(500)
+        views = list(_until_keys_again(seen))
     finally:
         lab.command("link", "reset", "a-b")
         watch.send_signal(signal.SIGINT)
-        seen = [json.loads(line) for line in watch.communicate(timeout=30)[0].splitlines()]
+        watch.communicate(timeout=30)
     assert watch.returncode == 0
-    outcomes = [view["round"]["outcome"] for view in seen if view["round"]]
+    outcomes = [view["round"]["outcome"] for view in views if view["round"]]
     assert "aborted" in outcomes and outcomes[-1] == "key"
-    assert all(view["pools"] for view in seen if not view["away"])
-    assert {0.3, started["depolarizing"]} <= {view["physics"]["depolarizing"] for view in seen if view["physics"]}
+    assert all(view["pools"] for view in views if not view["away"])
+    assert {0.3, started["depolarizing"]} <= {view["physics"]["depolarizing"] for view in views if view["physics"]}
+
+
+def _until_keys_again(seen):
+    """The views of a watcher up to the first that shows a key after a round without one."""
+    aborted = False
+    for view in seen:
+        yield view
+        outcome = view["round"] and view["round"]["outcome"]
+        if aborted and outcome == "key":
+            return
+        aborted |= outcome == "aborted"
 
 
 def _newest(lab, outcome=None, after=None):
