@@ -28,9 +28,9 @@ def main() -> None:
         connection = http.client.HTTPSConnection(host, int(port))
         # Not by its name, which may be that of other replicas, too.
         plain = socket.create_connection((own_addresses(host)[0], int(port)), TIMEOUT_S)
-        connection.sock = context.wrap_socket(plain, server_hostname=host)
-        connection.request("GET", "/healthz")
-        answer = connection.getresponse()
+        with context.wrap_socket(plain, server_hostname=host) as connection.sock:
+            connection.request("GET", "/healthz")
+            answer = connection.getresponse()
     except (KeyError, ValueError, OSError, http.client.HTTPException) as error:
         sys.exit(f"{type(error).__name__}: {error}")
     if answer.status != 200:
