@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -194,11 +195,13 @@ def test_a_revoked_sae_is_refused_by_every_replica_within_5_s(scaled):
 
 def test_a_limit_holds_for_all_replicas_together(scaled):
     scaled.command("sae", "set", "sae-a", "--requests-per-s", "1", "--request-burst", "4")
+    began_at = time.monotonic()
     try:
         with ThreadPoolExecutor(CLIENTS) as pool:
             answers = list(pool.map(lambda _: scaled.enc_keys("sae-a", "sae-b", "kme-a"), range(30)))
+        within_s = time.monotonic() - began_at
     finally:
         scaled.command("sae", "set", "sae-a", "--requests-per-s", "default", "--request-burst", "default")
     codes = Counter(answer.status_code for answer in answers)
     assert set(codes) == {200, 429}
-    assert 4 <= codes[200] <= 4 + 10
+    assert 4 <= codes[200] <= 4 + within_s

@@ -1,5 +1,5 @@
-"""What docker-compose.yml takes away from every container, whatever its profile, and with replicas. A service added later
-must keep to it or say here why not."""
+"""What docker-compose.yml takes away from every container, whatever its profile, with replicas too. A service added
+later must keep to it or say here why not."""
 
 import json
 import re
