@@ -1,0 +1,194 @@
+"""One run of the bench: every cell, the floor in the same way, and the Redis scripts alone."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qkd_lab.bench import generators
+from qkd_lab.bench.cells import Cell, Load, together
+from qkd_lab.bench.floor import Floor
+from qkd_lab.bench.pool import MOST_KEYS_AT_ONCE, Pool
+from qkd_lab.bench.processors import Processors
+from qkd_lab.bench.scripts_alone import ScriptAlone, scripts_alone
+from qkd_lab.operator_calls import Operator
+from qkd_lab.private_files import private_folder
+from qkd_lab.topology import Link
+
+SCRIPT_CALLS = {1: 2000, 128: 100}
+PERCENTILES = (50, 95, 99)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A cell's load, what it took of processors, and the floor under the same load (of the same program, connections
+    and clients). None where the process is not on this machine."""
+
+    cell: Cell
+    load: Load
+    kme_cpu_s: float | None
+    redis_cpu_s: float | None
+    floor: Load
+
+    @property
+    def keys_per_s(self) -> float:
+        return self.load.per_s * self.cell.number
+
+    @property
+    def of_floor(self) -> float:
+        return self.load.per_s / self.floor.per_s
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "method": self.cell.method,
+            "number": self.cell.number,
+            "connections": self.cell.connections,
+            "clients": self.cell.clients,
+            "keys_per_s": round(self.keys_per_s, 1),
+            **load_json(self.load),
+            "kme_cpu_ms": per_request_ms(self.kme_cpu_s, self.load),
+            "redis_cpu_ms": per_request_ms(self.redis_cpu_s, self.load),
+            "of_floor": round(self.of_floor, 3),
+            "floor": load_json(self.floor),
+        }
+
+
+@dataclass(frozen=True)
+class Run:
+    """`fed_by`: where the pool's keys came from, in words."""
+
+    fed_by: str
+    worker_count: int
+    generators: dict[str, str]
+    measured: list[Measured]
+    scripts: list[ScriptAlone]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "pool_fed_by": self.fed_by,
+            "processors": os.cpu_count(),
+            "kme_workers": self.worker_count,
+            "generators": self.generators,
+            "cells": [one.as_json() for one in self.measured],
+            "redis_scripts_alone": [
+                {"script": one.script, "number": one.number, "callers": one.callers, "calls_per_s": round(one.per_s, 1)}
+                for one in self.scripts
+            ],
+        }
+
+
+def bench(operator: Operator, link: Link, cells: Sequence[Cell], say: Callable[[str], None]) -> Run:
+    """Raises LabError. Whatever happens, nothing is left of it in the lab."""
+    found = generators.versions()
+    processors = Processors(operator.lab)
+    scripts_for = () if operator.lab.in_containers else sorted({cell.number for cell in cells} & SCRIPT_CALLS.keys())
+    largest = max(min(MOST_KEYS_AT_ONCE, cell.key_count) for cell in cells)
+    script_keys = [number * SCRIPT_CALLS[number] for number in scripts_for]
+    wanted = sum(cell.key_count for cell in cells) + 2 * sum(script_keys)
+    with ExitStack() as ends:
+        folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="qkd-bench-")))
+        pool = ends.enter_context(Pool(operator, link, max(wanted, 2 * max([largest, *script_keys])), say))
+        worker_count = processors.worker_count(pool.master.kme.id)
+        say("starting the floor")
+        callers = {"enc_keys": pool.master, "dec_keys": pool.slave}
+        floors = {
+            method: ends.enter_context(Floor(operator.lab, callers[method], worker_count, private_folder(folder / method)))
+            for method in dict.fromkeys(cell.method for cell in cells)
+        }
+        bencher = _Bencher(pool, floors, processors, folder, say)
+        measured = [bencher.measure(cell) for cell in cells]
+        scripts = []
+        for number in scripts_for:
+            say(f"Redis scripts alone, number {number}")
+            scripts += scripts_alone(operator.lab, pool, number, SCRIPT_CALLS[number])
+    return Run(fed_by(link), worker_count, dict(found), measured, scripts)
+
+
+def fed_by(link: Link) -> str:
+    if link.is_quantum:
+        return f"BB84 on link {link.name}"
+    return f"key files, prefilled over the directory link {link.name}: no quantum link had a part in it"
+
+
+class _Bencher:
+    def __init__(
+        self, pool: Pool, floors: Mapping[str, Floor], processors: Processors, folder: Path, say: Callable[[str], None]
+    ) -> None:
+        self._pool = pool
+        self._floors = floors
+        self._processors = processors
+        self._folder = folder
+        self._say = say
+        self._floor_loads: dict[tuple[str, str, int], Load] = {}
+
+    def measure(self, cell: Cell) -> Measured:
+        floor = self._floor(cell)
+        kme = (self._pool.master if cell.method == "enc_keys" else self._pool.slave).kme.id
+        names = (kme, f"redis-{kme.removeprefix('kme-')}")
+        loads, spent = [], [0.0, 0.0]
+        for part in _parts(cell):
+            self._pool.fill(part.key_count)
+            send = self._sender(part)
+            self._say(str(part))
+            before = [self._processors.busy_s(name) for name in names]
+            loads.append(send())
+            after = [self._processors.busy_s(name) for name in names]
+            spent = [
+                None if total is None or a is None or b is None else total + a - b
+                for total, a, b in zip(spent, after, before, strict=True)
+            ]
+        return Measured(cell, together(loads), *spent, floor)
+
+    def _sender(self, cell: Cell) -> Callable[[], Load]:
+        """Makes ready what the requests need, and gives what sends them."""
+        pool, options = self._pool, {"clients": cell.clients, "keep_alive": cell.keep_alive}
+        if cell.method == "enc_keys":
+            body = generators.enc_keys_body(cell.number)
+            count = cell.request_count
+            return lambda: generators.ab(
+                pool.enc_keys_url, pool.master, self._folder, request_count=count, body=body, **options
+            )
+        ids = pool.take_key_ids(cell.key_count)
+        bodies = [generators.dec_keys_body(ids[at : at + cell.number]) for at in range(0, len(ids), cell.number)]
+        return lambda: generators.curl(pool.dec_keys_url, pool.slave, bodies, **options)
+
+    def _floor(self, cell: Cell) -> Load:
+        """Of the same program at as many clients: what differs is the KME alone."""
+        key = (cell.method, cell.connections, cell.clients)
+        if key not in self._floor_loads:
+            self._say(f"the floor, {cell.connections}, {cell.clients} clients")
+            url, options = self._floors[cell.method].url, {"clients": cell.clients, "keep_alive": cell.keep_alive}
+            if cell.method == "enc_keys":
+                count = cell.request_count
+                load = generators.ab(url, self._pool.master, self._folder, request_count=count, **options)
+            else:
+                load = generators.curl(url, self._pool.slave, [b"{}"] * cell.request_count, **options)
+            self._floor_loads[key] = load
+        return self._floor_loads[key]
+
+
+def _parts(cell: Cell) -> list[Cell]:
+    """Each of no more keys than a pool always has."""
+    most = max(1, MOST_KEYS_AT_ONCE // cell.number)
+    counts = [min(most, cell.request_count - at) for at in range(0, cell.request_count, most)]
+    return [Cell(cell.method, cell.number, cell.connections, min(cell.clients, count), count) for count in counts]
+
+
+def load_json(load: Load) -> dict[str, Any]:
+    percentiles = {f"p{percent}_ms": load.percentile_ms(percent) for percent in PERCENTILES}
+    return {
+        "requests": load.request_count,
+        "requests_per_s": round(load.per_s, 1),
+        **percentiles,
+        "errors": dict(load.errors),
+        "generator_cpu_ms": per_request_ms(load.generator_cpu_s, load),
+    }
+
+
+def per_request_ms(busy_s: float | None, load: Load) -> float | None:
+    return None if busy_s is None else round(1000 * busy_s / load.request_count, 3)
