@@ -1,7 +1,7 @@
 """What `qkd-lab bench` compares a KME with: a bare view at an `sae` listener that is made as the KME's.
 
-The same server, workers, threads, mutual TLS and revocation lists, under the KME's own certificate, and an answer as long
-as that to `enc_keys` of one key. There is no key in it. Only the bench starts it.
+The same server, workers, threads, mutual TLS and revocation lists, under the KME's own certificate, and an answer as
+long as that to `enc_keys` of one key. There is no key in it. Only the bench starts it.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class Cell:
         return self.connections == "keep-alive"
 
     def __str__(self) -> str:
-        return f"{self.method}, number {self.number}, {self.connections}, {self.clients} clients"
+        return f"{self.method}, number {self.number}, {self.connections}, {self.clients} at once"
 
 
 def matrix(

@@ -51,9 +51,8 @@ def run_check(
     operator: Operator, link: Link, numbers: Sequence[int], clients: int, requests: int, say: Callable[[str], None]
 ) -> Checked:
     """Requests as the bench makes them, of all `numbers` together, with `clients` at each end at once."""
-    wanted = [
-        cell.number for cell in matrix(("enc_keys",), numbers, ("new",), (1,), requests) for _ in range(cell.request_count)
-    ]
+    cells = matrix(("enc_keys",), numbers, ("keep-alive",), (1,), requests)
+    wanted = [cell.number for cell in cells for _ in range(cell.request_count)]
     Random(0).shuffle(wanted)
     found = _Found()
     with Pool(operator, link, 2 * min(MOST_KEYS_AT_ONCE, sum(wanted)), say) as pool:
@@ -77,10 +76,13 @@ def _parts(wanted: Sequence[int]) -> Iterator[list[int]]:
 
 def _check(pool: Pool, wanted: Sequence[int], clients: int, found: _Found) -> None:
     taken: SimpleQueue[Batch | None] = SimpleQueue()
+    interrupted = threading.Event()
 
     def take(some: Sequence[int]) -> None:
         with pool.client(pool.master) as client:
             for number in some:
+                if interrupted.is_set():
+                    return
                 try:
                     keys = client.enc_keys(pool.slave.id, number).keys
                 except KmeRefused as refusal:
@@ -107,6 +109,7 @@ def _check(pool: Pool, wanted: Sequence[int], clients: int, found: _Found) -> No
         try:
             list(threads.map(take, (wanted[at::clients] for at in range(clients))))
         finally:
+            interrupted.set()  # or else all of it is over already
             for _ in fetching:
                 taken.put(None)
         for one in fetching:

@@ -1,4 +1,4 @@
-"""The floor: a bare Flask view under the KME's own server configuration and mutual TLS, beside the lab that is measured."""
+"""The floor: a bare Flask view under the KME's server configuration and mutual TLS, beside the lab that is measured."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ class Floor:
             "PROMETHEUS_MULTIPROC_DIR": str(self._folder / "metrics"),
         }
         # Killed by the kernel with this process; its workers end when their master has gone.
-        launcher = [sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), str(int(signal.SIGKILL)), "-1", "-1"]
-        program = [sys.executable, "-m", f"{package}.floor"]
+        bound = [launch.__file__, str(os.getpid()), str(int(signal.SIGKILL)), "-1", "-1"]
+        command = [sys.executable, "-I", "-S", *bound, sys.executable, "-m", f"{package}.floor"]
         with open(log, "ab") as file:
             self._process = subprocess.Popen(
-                launcher + program, stdin=subprocess.DEVNULL, stdout=file, stderr=file, cwd=self._folder, env=environment
+                command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, cwd=self._folder, env=environment
             )
         try:
             self._wait(log)

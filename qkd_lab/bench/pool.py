@@ -48,6 +48,8 @@ class Pool:
         self._file_names: list[str] = []
 
     def __enter__(self) -> Pool:
+        for sae in (self.master, self.slave):
+            self.check(sae)  # before anything is made that would have to go again
         try:
             for sae in (self.master, self.slave):
                 Pki(self._operator.lab.pki, datetime.now(UTC)).issue_sae(sae.id, self._sites[sae.id])
@@ -71,6 +73,10 @@ class Pool:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._remove()
+
+    def check(self, sae: Sae) -> None:
+        """Raises LabError where its KME is not well."""
+        self._operator.call(sae.kme.id, "GET", "/healthz")
 
     def fill(self, count: int) -> None:
         """Returns when there are `count` keys, and nobody cuts more for this connection. Raises LabError."""

@@ -22,6 +22,7 @@ from qkd_lab.topology import Link
 
 SCRIPT_CALLS = {1: 2000, 128: 100}
 PERCENTILES = (50, 95, 99)
+LEAST_FLOOR_REQUESTS = 200
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,9 @@ def bench(operator: Operator, link: Link, cells: Sequence[Cell], say: Callable[[
         say("starting the floor")
         callers = {"enc_keys": pool.master, "dec_keys": pool.slave}
         floors = {
-            method: ends.enter_context(Floor(operator.lab, callers[method], worker_count, private_folder(folder / method)))
-            for method in dict.fromkeys(cell.method for cell in cells)
+            method: ends.enter_context(Floor(operator.lab, sae, worker_count, private_folder(folder / method)))
+            for method, sae in callers.items()
+            if any(cell.method == method for cell in cells)
         }
         bencher = _Bencher(pool, floors, processors, folder, say)
         measured = [bencher.measure(cell) for cell in cells]
@@ -128,8 +130,8 @@ class _Bencher:
 
     def measure(self, cell: Cell) -> Measured:
         floor = self._floor(cell)
-        kme = (self._pool.master if cell.method == "enc_keys" else self._pool.slave).kme.id
-        names = (kme, f"redis-{kme.removeprefix('kme-')}")
+        sae = self._pool.master if cell.method == "enc_keys" else self._pool.slave
+        names = (sae.kme.id, f"redis-{sae.kme.id.removeprefix('kme-')}")
         loads, spent = [], [0.0, 0.0]
         for part in _parts(cell):
             self._pool.fill(part.key_count)
@@ -138,6 +140,8 @@ class _Bencher:
             before = [self._processors.busy_s(name) for name in names]
             loads.append(send())
             after = [self._processors.busy_s(name) for name in names]
+            if loads[-1].error_count:
+                self._pool.check(sae)  # the rate of a KME that has died is none
             spent = [
                 None if total is None or a is None or b is None else total + a - b
                 for total, a, b in zip(spent, after, before, strict=True)
@@ -161,13 +165,13 @@ class _Bencher:
         """Of the same program at as many clients: what differs is the KME alone."""
         key = (cell.method, cell.connections, cell.clients)
         if key not in self._floor_loads:
-            self._say(f"the floor, {cell.connections}, {cell.clients} clients")
+            self._say(f"the floor, {cell.connections}, {cell.clients} at once")
             url, options = self._floors[cell.method].url, {"clients": cell.clients, "keep_alive": cell.keep_alive}
+            count = max(cell.request_count, LEAST_FLOOR_REQUESTS)
             if cell.method == "enc_keys":
-                count = cell.request_count
                 load = generators.ab(url, self._pool.master, self._folder, request_count=count, **options)
             else:
-                load = generators.curl(url, self._pool.slave, [b"{}"] * cell.request_count, **options)
+                load = generators.curl(url, self._pool.slave, [b"{}"] * count, **options)
             self._floor_loads[key] = load
         return self._floor_loads[key]
 

@@ -1,4 +1,4 @@
-"""The Redis scripts of a delivery alone, called from this process as a KME calls them: no HTTP, no TLS, no unwrapping."""
+"""The Redis scripts of a delivery alone, called from here as a KME calls them: no HTTP, no TLS, no unwrapping."""
 
 from __future__ import annotations
 

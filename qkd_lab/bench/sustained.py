@@ -28,8 +28,8 @@ FIRST_KEYS_WITHIN_S = 120.0
 
 @dataclass(frozen=True)
 class Flow:
-    """`stages_s`: of the rounds that ended meanwhile, as Bob's end saw them, one after the other; `delivery_s`: how long
-    clients waited for answers with keys, beside the rounds; `processors_s`: by process, where known."""
+    """`stages_s`: of the rounds that ended meanwhile, as Bob's end saw them, one after the other; `delivery_s`: how
+    long clients waited for answers with keys, beside the rounds; `processors_s`: by process, where known."""
 
     key_count: int
     elapsed_s: float
@@ -67,7 +67,8 @@ class Flow:
 
 def sustained(operator: Operator, link: Link, seconds: float, say: Callable[[str], None]) -> Flow:
     """Raises LabError."""
-    operator.quantum_link(link.name)
+    if not link.is_quantum:
+        raise LabError(f"--sustained: link {link.name} is fed with key files: expected a quantum link, see --link")
     processors, rounds = Processors(operator.lab), _Rounds(operator, link)
     with Pool(operator, link, CAPACITY, say) as pool, _Clients(pool) as clients:
         say("waiting for the first keys")
@@ -90,7 +91,8 @@ def sustained(operator: Operator, link: Link, seconds: float, say: Callable[[str
         for stage, spent_s in report["stages"].items():
             stages[stage] = stages.get(stage, 0.0) + spent_s
     # Only what took a hundredth of a processor or more is worth a line.
-    worth_telling = {name: one for name, one in sorted(busy.items(), key=lambda item: -item[1]) if one > elapsed_s / 100}
+    busiest = sorted(busy.items(), key=lambda item: -item[1])
+    worth_telling = {name: busy_s for name, busy_s in busiest if busy_s > elapsed_s / 100}
     secret_bits = sum(report["secret_bits"] or 0 for report in rows)
     return Flow(key_count, elapsed_s, len(rows), secret_bits, stages, delivery, worth_telling)
 

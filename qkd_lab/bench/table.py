@@ -28,7 +28,7 @@ def cells_table(run: Run) -> Table:
 
 def floor_table(run: Run) -> Table:
     """The floors that the cells were compared with, each once."""
-    table = Table(title="the floor: a bare Flask view, same server and mutual TLS", title_justify="left", title_style="")
+    table = Table(title="the floor: a bare Flask view under the same server", title_justify="left", title_style="")
     for name in ("generator", "connections", "clients"):
         table.add_column(name, justify="right" if name == "clients" else "left")
     for name in ("requests/s", *RIGHT[2:], "generator CPU ms", "errors"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -92,9 +93,10 @@ def bench(
     operator = Operator(LabFolder.here())
     link = _link(operator, link_name)
     console = Console(stderr=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # however it is ended, it cleans up
 
     def say(line: str) -> None:
-        console.print(f"• {line}", highlight=False)
+        console.print(f"• {line}", highlight=False, soft_wrap=True)
 
     if checks:
         checked = check.run_check(operator, link, numbers, max(clients), requests, say)
@@ -108,7 +110,8 @@ def bench(
         _write(json_file, flow.as_json())
         click.echo(flow.in_words())
         return
-    done = run.bench(operator, link, matrix(methods or METHODS, numbers, connections or CONNECTIONS, clients, requests), say)
+    cells = matrix(methods or METHODS, numbers, connections or CONNECTIONS, clients, requests)
+    done = run.bench(operator, link, cells, say)
     out = Console()
     if not out.is_terminal:
         out.width = 200  # a file is as wide as the table
