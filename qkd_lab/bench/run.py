@@ -15,12 +15,11 @@ from qkd_lab.bench.cells import Cell, Load, together
 from qkd_lab.bench.floor import Floor
 from qkd_lab.bench.pool import MOST_KEYS_AT_ONCE, Pool
 from qkd_lab.bench.processors import Processors
-from qkd_lab.bench.scripts_alone import ScriptAlone, scripts_alone
+from qkd_lab.bench.scripts_alone import CALLERS, ScriptAlone, scripts_alone
 from qkd_lab.operator_calls import Operator
 from qkd_lab.private_files import private_folder
 from qkd_lab.topology import Link
 
-SCRIPT_CALLS = {1: 2000, 128: 100}
 PERCENTILES = (50, 95, 99)
 LEAST_FLOOR_REQUESTS = 200
 
@@ -87,13 +86,13 @@ def bench(operator: Operator, link: Link, cells: Sequence[Cell], say: Callable[[
     """Raises LabError. Whatever happens, nothing is left of it in the lab."""
     found = generators.versions()
     processors = Processors(operator.lab)
-    scripts_for = () if operator.lab.in_containers else sorted({cell.number for cell in cells} & SCRIPT_CALLS.keys())
+    # By keys at a time, as many as a cell has requests; stores in containers can't be reached from here.
+    calls = {} if operator.lab.in_containers else {one.number: _parts(one)[0].request_count for one in cells}
     largest = max(min(MOST_KEYS_AT_ONCE, cell.key_count) for cell in cells)
-    script_keys = [number * SCRIPT_CALLS[number] for number in scripts_for]
-    wanted = sum(cell.key_count for cell in cells) + 2 * sum(script_keys)
+    wanted = sum(cell.key_count for cell in cells) + sum(len(CALLERS) * number * calls[number] for number in calls)
     with ExitStack() as ends:
         folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="qkd-bench-")))
-        pool = ends.enter_context(Pool(operator, link, max(wanted, 2 * max([largest, *script_keys])), say))
+        pool = ends.enter_context(Pool(operator, link, max(wanted, 2 * largest), say))
         worker_count = processors.worker_count(pool.master.kme.id)
         say("starting the floor")
         callers = {"enc_keys": pool.master, "dec_keys": pool.slave}
@@ -105,9 +104,9 @@ def bench(operator: Operator, link: Link, cells: Sequence[Cell], say: Callable[[
         bencher = _Bencher(pool, floors, processors, folder, say)
         measured = [bencher.measure(cell) for cell in cells]
         scripts = []
-        for number in scripts_for:
+        for number, call_count in calls.items():
             say(f"Redis scripts alone, number {number}")
-            scripts += scripts_alone(operator.lab, pool, number, SCRIPT_CALLS[number])
+            scripts += scripts_alone(operator.lab, pool, number, call_count)
     return Run(fed_by(link), worker_count, dict(found), measured, scripts)
 
 
