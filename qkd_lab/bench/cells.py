@@ -11,6 +11,7 @@ METHODS = ("enc_keys", "dec_keys")
 CONNECTIONS = ("keep-alive", "new")
 MOST_CLIENTS = 300  # as many as curl has at once
 MOST_KEYS_AT_A_TIME = 128
+LEAST_STORED, MOST_STORED = 1000, 1_000_000  # keys in the store, for measurements of how much they matter
 # Of several keys, a tenth of the requests: they would empty the pools faster than these can be filled.
 FEWER_OF_SEVERAL_KEYS = 10
 

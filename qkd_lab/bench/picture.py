@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from qkd_lab.bench.pool_sizes import Sized
 from qkd_lab.bench.run import Run
 from qkd_lab.experiments.figure import COLOURS, MARKERS, NO_DATES, SUFFIXES
 from qkd_lab.lab_folder import LabError
@@ -43,6 +45,19 @@ def draw(run: Run, path: Path) -> None:
             panel.minorticks_off()
     axes[0, 1].legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
     figure.suptitle(f"pool fed by {run.fed_by}", fontsize=9)
+    figure.savefig(path, dpi=130, metadata=NO_DATES[path.suffix])
+    pyplot.close(figure)
+
+
+def draw_pool_sizes(found: Sequence[Sized], fed_by: str, path: Path) -> None:
+    """Requests a second and the 99th percentile against the keys that are stored."""
+    pyplot = _pyplot()
+    figure, row = pyplot.subplots(1, 2, figsize=(9.5, 3.4), layout="constrained")
+    for panel, (title, value) in zip(row, PANELS, strict=True):
+        panel.plot([one.key_count for one in found], [value(one.driven.load) for one in found], "o-", color=COLOURS[0])
+        panel.set(title=f"enc_keys, n = 1: {title}", xlabel="keys that are stored", xscale="log")
+        panel.set_ylim(bottom=0)
+    figure.suptitle(f"pools fed by {fed_by}", fontsize=9)
     figure.savefig(path, dpi=130, metadata=NO_DATES[path.suffix])
     pyplot.close(figure)
 

@@ -74,6 +74,11 @@ class Pool:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._remove()
 
+    @property
+    def most_at_once(self) -> int:
+        """So many keys there are again whenever they are wanted."""
+        return self._capacity // 2
+
     def check(self, sae: Sae) -> None:
         """Raises LabError where its KME is not well."""
         self._operator.call(sae.kme.id, "GET", "/healthz")

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from qkd_lab.bench import generators
-from qkd_lab.bench.cells import Cell, Load, together
+from qkd_lab.bench.cells import Cell, Load
+from qkd_lab.bench.driver import Driven, Driver, parts
 from qkd_lab.bench.floor import Floor
 from qkd_lab.bench.pool import MOST_KEYS_AT_ONCE, Pool
 from qkd_lab.bench.processors import Processors
@@ -26,14 +27,15 @@ LEAST_FLOOR_REQUESTS = 200
 
 @dataclass(frozen=True)
 class Measured:
-    """A cell's load, what it took of processors, and the floor under the same load (of the same program, connections
-    and clients). None where the process is not on this machine."""
+    """A cell, the floor under the same load (of the same program, connections and clients), and the cell's own load."""
 
     cell: Cell
-    load: Load
-    kme_cpu_s: float | None
-    redis_cpu_s: float | None
     floor: Load
+    driven: Driven
+
+    @property
+    def load(self) -> Load:
+        return self.driven.load
 
     @property
     def keys_per_s(self) -> float:
@@ -51,8 +53,8 @@ class Measured:
             "clients": self.cell.clients,
             "keys_per_s": round(self.keys_per_s, 1),
             **load_json(self.load),
-            "kme_cpu_ms": per_request_ms(self.kme_cpu_s, self.load),
-            "redis_cpu_ms": per_request_ms(self.redis_cpu_s, self.load),
+            "kme_cpu_ms": per_request_ms(self.driven.kme_cpu_s, self.load),
+            "redis_cpu_ms": per_request_ms(self.driven.redis_cpu_s, self.load),
             "of_floor": round(self.of_floor, 3),
             "floor": load_json(self.floor),
         }
@@ -86,8 +88,9 @@ def bench(operator: Operator, link: Link, cells: Sequence[Cell], say: Callable[[
     """Raises LabError. Whatever happens, nothing is left of it in the lab."""
     found = generators.versions()
     processors = Processors(operator.lab)
-    # By keys at a time, as many as a cell has requests; stores in containers can't be reached from here.
-    calls = {} if operator.lab.in_containers else {one.number: _parts(one)[0].request_count for one in cells}
+    calls = {one.number: parts(one, MOST_KEYS_AT_ONCE)[0].request_count for one in cells}
+    if operator.lab.in_containers:
+        calls = {}  # their stores can't be reached from here
     largest = max(min(MOST_KEYS_AT_ONCE, cell.key_count) for cell in cells)
     wanted = sum(cell.key_count for cell in cells) + sum(len(CALLERS) * number * calls[number] for number in calls)
     with ExitStack() as ends:
@@ -101,8 +104,9 @@ def bench(operator: Operator, link: Link, cells: Sequence[Cell], say: Callable[[
             for method, sae in callers.items()
             if any(cell.method == method for cell in cells)
         }
-        bencher = _Bencher(pool, floors, processors, folder, say)
-        measured = [bencher.measure(cell) for cell in cells]
+        driver = Driver(pool, processors, folder, say)
+        under = _Floors(driver, floors)
+        measured = [Measured(cell, under.load(cell), driver.drive(cell)) for cell in cells]
         scripts = []
         for number, call_count in calls.items():
             say(f"Redis scripts alone, number {number}")
@@ -113,73 +117,30 @@ def bench(operator: Operator, link: Link, cells: Sequence[Cell], say: Callable[[
 def fed_by(link: Link) -> str:
     if link.is_quantum:
         return f"BB84 on link {link.name}"
-    return f"key files, prefilled over the directory link {link.name}: no quantum link had a part in it"
+    return f"key files, prefilled over the directory link {link.name}, not by BB84"
 
 
-class _Bencher:
-    def __init__(
-        self, pool: Pool, floors: Mapping[str, Floor], processors: Processors, folder: Path, say: Callable[[str], None]
-    ) -> None:
-        self._pool = pool
+class _Floors:
+    """Each floor once: of the same program at as many clients, so that what differs is the KME alone."""
+
+    def __init__(self, driver: Driver, floors: Mapping[str, Floor]) -> None:
+        self._driver = driver
         self._floors = floors
-        self._processors = processors
-        self._folder = folder
-        self._say = say
-        self._floor_loads: dict[tuple[str, str, int], Load] = {}
+        self._known: dict[tuple[str, str, int], Load] = {}
 
-    def measure(self, cell: Cell) -> Measured:
-        floor = self._floor(cell)
-        sae = self._pool.master if cell.method == "enc_keys" else self._pool.slave
-        names = (sae.kme.id, f"redis-{sae.kme.id.removeprefix('kme-')}")
-        loads, spent = [], [0.0, 0.0]
-        for part in _parts(cell):
-            self._pool.fill(part.key_count)
-            send = self._sender(part)
-            self._say(str(part))
-            before = [self._processors.busy_s(name) for name in names]
-            loads.append(send())
-            after = [self._processors.busy_s(name) for name in names]
-            if loads[-1].error_count:
-                self._pool.check(sae)  # the rate of a KME that has died is none
-            spent = [
-                None if total is None or a is None or b is None else total + a - b
-                for total, a, b in zip(spent, after, before, strict=True)
-            ]
-        return Measured(cell, together(loads), *spent, floor)
-
-    def _sender(self, cell: Cell) -> Callable[[], Load]:
-        """Makes ready what the requests need, and gives what sends them."""
-        pool, options = self._pool, {"clients": cell.clients, "keep_alive": cell.keep_alive}
-        if cell.method == "enc_keys":
-            body = generators.enc_keys_body(cell.number)
-            count = cell.request_count
-            return lambda: generators.ab(
-                pool.enc_keys_url, pool.master, self._folder, request_count=count, body=body, **options
-            )
-        ids = pool.take_key_ids(cell.key_count)
-        bodies = [generators.dec_keys_body(ids[at : at + cell.number]) for at in range(0, len(ids), cell.number)]
-        return lambda: generators.curl(pool.dec_keys_url, pool.slave, bodies, **options)
-
-    def _floor(self, cell: Cell) -> Load:
-        """Of the same program at as many clients: what differs is the KME alone."""
+    def load(self, cell: Cell) -> Load:
         key = (cell.method, cell.connections, cell.clients)
-        if key not in self._floor_loads:
-            self._say(f"the floor, {cell.connections}, {cell.clients} at once")
+        if key not in self._known:
+            self._driver.say(f"the floor, {cell.connections}, {cell.clients} at once")
             url, options = self._floors[cell.method].url, {"clients": cell.clients, "keep_alive": cell.keep_alive}
             count = max(cell.request_count, LEAST_FLOOR_REQUESTS)
+            pool = self._driver.pool
             if cell.method == "enc_keys":
-                load = generators.ab(url, self._pool.master, self._folder, request_count=count, **options)
+                load = generators.ab(url, pool.master, self._driver.folder, request_count=count, **options)
             else:
-                load = generators.curl(url, self._pool.slave, [b"{}"] * count, **options)
-            self._floor_loads[key] = load
-        return self._floor_loads[key]
-
-
-def _parts(cell: Cell) -> list[Cell]:
-    """Each of no more keys than a pool always has."""
-    most = max(1, MOST_KEYS_AT_ONCE // cell.number)
-    counts = [min(most, cell.request_count - at) for at in range(0, cell.request_count, most)]
-    return [Cell(cell.method, cell.number, cell.connections, min(cell.clients, count), count) for count in counts]
+                load = generators.curl(url, pool.slave, [b"{}"] * count, **options)
+            self._known[key] = load
+        return self._known[key]
 
 
 def load_json(load: Load) -> dict[str, Any]:

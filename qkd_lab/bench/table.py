@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.table import Table
 
 from qkd_lab.bench.cells import Load
-from qkd_lab.bench.run import PERCENTILES, Measured, Run, per_request_ms
+from qkd_lab.bench.driver import Driven
+from qkd_lab.bench.pool_sizes import Sized
+from qkd_lab.bench.run import PERCENTILES, Run, per_request_ms
 
 RIGHT = ("requests/s", "keys/s", *(f"p{percent} ms" for percent in PERCENTILES))
 CPU = ("KME", "Redis", "generator")
@@ -21,7 +25,7 @@ def cells_table(run: Run) -> Table:
         cell = one.cell
         table.add_row(
             cell.method, str(cell.number), cell.connections, str(cell.clients),
-            *_rates(one.load, cell.number), f"{one.of_floor:.0%}", *_cpu(one), _errors(one.load),
+            *_rates(one.load, cell.number), f"{one.of_floor:.0%}", *_cpu(one.driven), _errors(one.load),
         )  # fmt: skip
     return table
 
@@ -53,12 +57,23 @@ def scripts_table(run: Run) -> Table:
     return table
 
 
+def pool_sizes_table(found: Sequence[Sized], fed_by: str) -> Table:
+    title = f"enc_keys, n = 1, keep-alive; pools fed by {fed_by}"
+    table = Table(title=title, title_justify="left", title_style="")
+    for name in ("keys", "requests/s", *RIGHT[2:], *(f"{name} CPU ms" for name in CPU), "errors"):
+        table.add_column(name, justify="right")
+    for one in found:
+        per_s, _, *latencies = _rates(one.driven.load, 1)
+        table.add_row(f"{one.key_count:,}", per_s, *latencies, *_cpu(one.driven), _errors(one.driven.load))
+    return table
+
+
 def _rates(load: Load, number: int) -> list[str]:
     latencies = (load.percentile_ms(percent) for percent in PERCENTILES)
     return [f"{load.per_s:,.0f}", f"{load.per_s * number:,.0f}", *(_ms(one, 1) for one in latencies)]
 
 
-def _cpu(one: Measured) -> list[str]:
+def _cpu(one: Driven) -> list[str]:
     spent = (one.kme_cpu_s, one.redis_cpu_s, one.load.generator_cpu_s)
     return [_ms(per_request_ms(seconds, one.load)) for seconds in spent]
 

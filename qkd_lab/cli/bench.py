@@ -9,8 +9,17 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.table import Table
 
-from qkd_lab.bench.cells import CONNECTIONS, METHODS, MOST_CLIENTS, MOST_KEYS_AT_A_TIME, matrix
+from qkd_lab.bench.cells import (
+    CONNECTIONS,
+    LEAST_STORED,
+    METHODS,
+    MOST_CLIENTS,
+    MOST_KEYS_AT_A_TIME,
+    MOST_STORED,
+    matrix,
+)
 from qkd_lab.lab_folder import LabError, LabFolder
 from qkd_lab.operator_calls import Operator
 from qkd_lab.topology import Link
@@ -21,16 +30,17 @@ class _Counts(click.ParamType):
 
     name = "N,N,…"
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, most: int, least: int = 1) -> None:
+        self._range = range(least, most + 1)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
         if isinstance(value, tuple):
             return value
         parts = [part.strip() for part in value.split(",")]
         for part in parts:
-            if not (part.isascii() and part.isdecimal() and 1 <= int(part[:9]) <= self._most):
-                self.fail(f"{part!r}: expected integers from 1 to {self._most}, with commas between", param, ctx)
+            if not (part.isascii() and part.isdecimal() and len(part) < 10 and int(part) in self._range):
+                wanted = f"expected integers from {self._range[0]} to {self._range[-1]}, with commas between"
+                self.fail(f"{part!r}: {wanted}", param, ctx)
         return tuple(dict.fromkeys(int(part) for part in parts))
 
 
@@ -59,6 +69,9 @@ class _Counts(click.ParamType):
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the results here.")
 @click.option("--plot", "plot_file", type=click.Path(path_type=Path, dir_okay=False), help="PNG, SVG or PDF.")
 @click.option("--check", "checks", is_flag=True, help="Measure nothing: compare every key with that of the other end.")
+@click.option(
+    "--pool-sizes", type=_Counts(MOST_STORED, LEAST_STORED), help="Measure one cell with so many keys in the store."
+)
 @click.option("--sustained", is_flag=True, help="Measure what BB84 feeds, from pulses to both SAEs.")
 @click.option(
     "--seconds", type=click.IntRange(5, 3600), default=30, show_default=True, help="How long --sustained measures."
@@ -73,6 +86,7 @@ def bench(
     json_file: Path | None,
     plot_file: Path | None,
     checks: bool,
+    pool_sizes: tuple[int, ...] | None,
     sustained: bool,
     seconds: int,
 ) -> None:
@@ -82,13 +96,14 @@ def bench(
     (`qkd-lab up --topology two-sites-directory`) it prefills its pool by such a file; on a quantum link BB84 fills it.
     """
     from qkd_lab.bench import check, picture, run, table
+    from qkd_lab.bench import pool_sizes as sized
     from qkd_lab.bench import sustained as to_the_end
 
-    if checks and sustained:
-        raise click.UsageError("--check and --sustained are two runs: expected one of them")
+    if checks + sustained + (pool_sizes is not None) > 1:
+        raise click.UsageError("--check, --pool-sizes and --sustained are runs of their own: expected one of them")
     if plot_file is not None:
         if checks or sustained:
-            raise click.UsageError("--plot draws measurements: leave out --check and --sustained")
+            raise click.UsageError("--plot draws requests/s: leave out --check and --sustained")
         picture.check_place(plot_file)
     operator = Operator(LabFolder.here())
     link = _link(operator, link_name)
@@ -104,24 +119,32 @@ def bench(
         if not checked.is_well:
             raise LabError(checked.in_words())
         click.echo(checked.in_words())
-        return
-    if sustained:
+    elif sustained:
         flow = to_the_end.sustained(operator, link, seconds, say)
         _write(json_file, flow.as_json())
         click.echo(flow.in_words())
-        return
-    cells = matrix(methods or METHODS, numbers, connections or CONNECTIONS, clients, requests)
-    done = run.bench(operator, link, cells, say)
+    elif pool_sizes is not None:
+        found = list(sized.measure_pool_sizes(operator, link, pool_sizes, max(clients), requests, say))
+        _show(table.pool_sizes_table(found, run.fed_by(link)))
+        _write(json_file, {"pool_fed_by": run.fed_by(link), "sizes": [one.as_json() for one in found]})
+        if plot_file is not None:
+            picture.draw_pool_sizes(found, run.fed_by(link), plot_file)
+    else:
+        cells = matrix(methods or METHODS, numbers, connections or CONNECTIONS, clients, requests)
+        done = run.bench(operator, link, cells, say)
+        _show(table.cells_table(done), table.floor_table(done), table.scripts_table(done))
+        _write(json_file, done.as_json())
+        if plot_file is not None:
+            picture.draw(done, plot_file)
+
+
+def _show(*tables: Table) -> None:
     out = Console()
     if not out.is_terminal:
         out.width = 200  # a file is as wide as the table
-    for shown in (table.cells_table(done), table.floor_table(done), table.scripts_table(done)):
-        if shown.row_count:
-            out.print(shown)
-    _write(json_file, done.as_json())
-    if plot_file is not None:
-        picture.draw(done, plot_file)
-        click.echo(plot_file)
+    for one in tables:
+        if one.row_count:
+            out.print(one)
 
 
 def _link(operator: Operator, name: str | None) -> Link:

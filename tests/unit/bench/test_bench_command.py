@@ -8,10 +8,12 @@ from rich.console import Console
 
 from qkd_lab.bench import picture
 from qkd_lab.bench.cells import Cell, Load
+from qkd_lab.bench.driver import Driven
+from qkd_lab.bench.pool_sizes import Sized
 from qkd_lab.bench.run import Measured, Run
 from qkd_lab.bench.scripts_alone import ScriptAlone
 from qkd_lab.bench.sustained import Flow
-from qkd_lab.bench.table import cells_table, floor_table, scripts_table
+from qkd_lab.bench.table import cells_table, floor_table, pool_sizes_table, scripts_table
 from qkd_lab.cli.bench import bench
 from qkd_lab.lab_folder import LabError
 
@@ -19,7 +21,7 @@ from qkd_lab.lab_folder import LabError
 def measured(method="enc_keys", number=1, clients=8, errors=None, cpu_s=0.2):
     cell = Cell(method, number, "keep-alive", clients, 100)
     load = Load(100, 0.5, tuple(range(1, 101)), errors or {}, 0.01)
-    return Measured(cell, load, cpu_s, cpu_s, Load(100, 0.25, (1.0,), {}, 0.01))
+    return Measured(cell, Load(100, 0.25, (1.0,), {}, 0.01), Driven(load, cpu_s, cpu_s))
 
 
 def the_run(*cells):
@@ -43,6 +45,8 @@ def shown(*tables):
         (["--connections", "old"], ["--connections", "keep-alive", "new"]),
         (["--requests", "0"], ["--requests", "0"]),
         (["--check", "--sustained"], ["--check", "--sustained", "expected one of them"]),
+        (["--check", "--pool-sizes", "1000"], ["--pool-sizes", "expected one of them"]),
+        (["--pool-sizes", "10"], ["--pool-sizes", "'10'", "1000 to 1000000"]),
         (["--check", "--plot", "x.png"], ["--plot", "leave out"]),
         (["--json", "."], ["--json", "directory"]),
     ],
@@ -91,6 +95,15 @@ def test_a_run_is_drawn_with_its_floor(tmp_path):
     picture.draw(the_run(measured(clients=1), measured(), measured("dec_keys", 128)), tmp_path / "run.svg")
     text = (tmp_path / "run.svg").read_text()
     assert "its floor (enc_keys)" in text and "dec_keys, n = 128" in text and "key files" in text
+
+
+def test_rates_of_small_and_large_pools_are_shown_and_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    found = [Sized(1000, measured().driven), Sized(1_000_000, measured(errors={"exception": 1}).driven)]
+    text = shown(pool_sizes_table(found, "key files"))
+    assert "1,000,000" in text and "1 exception" in text and text.count("50.0") == 2
+    picture.draw_pool_sizes(found, "key files", tmp_path / "sizes.svg")
+    assert "keys that are stored" in (tmp_path / "sizes.svg").read_text()
 
 
 def test_the_sustained_rate_is_told_with_the_share_of_each_stage():

@@ -3,7 +3,7 @@
 import pytest
 
 from qkd_lab.bench.cells import Load, matrix, together
-from qkd_lab.bench.run import _parts
+from qkd_lab.bench.driver import parts
 
 
 def load(count, elapsed_s=1.0, latencies=(1.0,), errors=None):
@@ -27,9 +27,9 @@ def test_of_several_keys_at_a_time_there_are_a_tenth_of_the_requests_and_one_for
 
 def test_a_cell_of_more_keys_than_a_pool_always_has_is_measured_in_parts():
     (cell,) = matrix(("enc_keys",), (128,), ("new",), (8,), 10_000)
-    parts = _parts(cell)
-    assert sum(part.request_count for part in parts) == cell.request_count == 1000
-    assert all(part.key_count <= 50_000 for part in parts) and len(parts) == 3
+    found = parts(cell, 50_000)
+    assert sum(part.request_count for part in found) == cell.request_count == 1000
+    assert all(part.key_count <= 50_000 for part in found) and len(found) == 3
 
 
 def test_parts_are_one_load_with_the_percentiles_of_all_and_the_sum_of_errors():
