@@ -23,8 +23,9 @@ from qkd_lab.addresses import embedded, endpoints
 from qkd_lab.embedded.child import Child
 from qkd_lab.embedded.control import remove
 from qkd_lab.embedded.databases import NotReady, Servers
+from qkd_lab.embedded.launch import Launcher
 from qkd_lab.embedded.ports import Ports
-from qkd_lab.embedded.programs import programs
+from qkd_lab.embedded.programs import SHARED_MODULES, programs
 from qkd_lab.embedded.takeover import known_addresses
 from qkd_lab.lab_folder import LabError, LabFolder, write_json
 from qkd_lab.pki.authority import PkiError
@@ -49,9 +50,15 @@ class Supervisor:
     """
 
     def __init__(
-        self, children: list[Child], record: Callable[[str, list[Child]], None], report: Report, owner: int = 0
+        self,
+        children: list[Child],
+        launcher: Launcher,
+        record: Callable[[str, list[Child]], None],
+        report: Report,
+        owner: int = 0,
     ) -> None:
         self.children = children
+        self._launcher = launcher
         self._owner = owner
         self._record = record
         self._report = report
@@ -101,7 +108,7 @@ class Supervisor:
             if how := child.died(now):
                 log.warning("%s ended (%s); it is started again in %.1f s", name, how, child.start_at - now)
             if child.state in ("waiting", "dead") and now >= child.start_at and self._may_start(child):
-                child.start(now)
+                child.start(self._launcher, now)
                 log.info("%s started, pid %d", name, child.pid)
             if child.state == "starting":
                 self._check(child)
@@ -139,7 +146,7 @@ def supervise(lab: LabFolder, topology_file: Path, timeout_s: float, report: Rep
     started_at = time.time()
     ports = Ports()
     supervisor: Supervisor | None = None
-    with lock(lab):
+    with lock(lab), contextlib.closing(Launcher(SHARED_MODULES)) as launcher:
         state = lab.read_state()
         try:
             report("preparing")
@@ -160,7 +167,7 @@ def supervise(lab: LabFolder, topology_file: Path, timeout_s: float, report: Rep
 
             children = [Child(program) for program in programs(lab, topology, book, servers, os.environ)]
             record("starting", children)
-            supervisor = Supervisor(children, record, report, owner)
+            supervisor = Supervisor(children, launcher, record, report, owner)
             if supervisor.start(timeout_s):
                 report("running")
                 supervisor.watch()

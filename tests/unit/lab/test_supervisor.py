@@ -21,6 +21,7 @@ DRIVER = """
     from qkd_lab.embedded import supervisor
     from qkd_lab.embedded.child import Child, Program
     from qkd_lab.embedded.databases import NotReady
+    from qkd_lab.embedded.launch import Launcher
     from qkd_lab.lab_folder import LabError
 
     def program(folder, name, spec):
@@ -41,7 +42,7 @@ DRIVER = """
         say("record", phase=phase, pids={child.program.name: child.pid for child in children})
 
     children = [Child(program(folder, name, spec)) for name, spec in json.loads(sys.argv[2]).items()]
-    whole = supervisor.Supervisor(children, record, say)
+    whole = supervisor.Supervisor(children, Launcher(), record, say)
     try:
         if whole.start(float(sys.argv[3])):
             say("running")
