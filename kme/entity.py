@@ -41,6 +41,7 @@ from kme.migrations import migrate
 from kme.model import Connection, KmeSettings, Link
 from kme.on_demand import OnDemand
 from kme.owner import Owner
+from kme.pace import Pace
 from kme.quarantine import Quarantine
 from kme.records import Records
 from kme.registration import Registration
@@ -199,7 +200,10 @@ class Entity:
             if link.folder
         ]
         witness_records = WitnessRecords(database, self.settings.kme_id)
-        witness = Witness(self.settings, witness_records, self.witness_store, self.catalogue, self.claim_store, clock)
+        pace = Pace(interval_s)
+        witness = Witness(
+            self.settings, witness_records, self.witness_store, self.catalogue, self.claim_store, clock, pace.hurry
+        )
         peers = dict.fromkeys(link.peer_kme_id for link in self.settings.links)
         chores = [
             *(Chore(f"witness at {one}", partial(witness.exchange, one, self.peers[one])) for one in peers),
@@ -216,7 +220,7 @@ class Entity:
             audit,
             lambda: self.prepare(saes, connections),
             self.check,
-            interval_s,
+            pace,
             first=Chore("witness", witness.compare),
             chores=chores,
             leadership=leadership,

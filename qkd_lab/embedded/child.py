@@ -39,8 +39,9 @@ class Program:
 class Child:
     """`state` is waiting, starting, ready or dead. Times are seconds of a monotonic clock, given by the caller."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, launcher: Launcher) -> None:
         self.program = program
+        self._launcher = launcher
         self.state = "waiting"
         self.restart_count = 0
         self.start_at = 0.0
@@ -48,10 +49,10 @@ class Child:
         self._pause_s = FIRST_PAUSE_S
         self.pid: int | None = None
 
-    def start(self, launcher: Launcher, now: float) -> None:
+    def start(self, now: float) -> None:
         """Raises OSError."""
         program = self.program
-        self.pid = launcher.start(
+        self.pid = self._launcher.start(
             program.command(),
             environment=program.environment,
             folder=program.folder,

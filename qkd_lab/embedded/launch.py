@@ -15,6 +15,7 @@ import json
 import os
 import resource
 import runpy
+import select
 import signal
 import socket
 import subprocess
@@ -99,37 +100,45 @@ def main() -> None:
     supervisor, descriptor, *modules = sys.argv[1:]
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold key material
     gc.disable()  # imports make much and leave nothing: collecting would cost a tenth of them
-    for name in modules:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
-    gc.freeze()  # what all share stays shared
-    gc.enable()
     with socket.socket(fileno=int(descriptor)) as orders:
-        while message := orders.recv(LONGEST_ORDER):
-            if order := _forked(orders, message):
+        while True:
+            # Programs need none of them, so they don't wait.
+            while modules and not select.select([orders], [], [], 0)[0]:
+                _import(modules.pop(0))
+            if not (message := orders.recv(LONGEST_ORDER)):
+                return
+            order = json.loads(message)
+            while modules and order["command"][0] == "-m":
+                _import(modules.pop(0))
+            if _forked(orders):
                 break
-        else:
-            return
+    gc.enable()
     _become(int(supervisor), **order)
 
 
-def _forked(orders: socket.socket, message: bytes) -> dict | None:
-    """The order, in the new process alone. It is forked twice: when the process between has ended, the supervisor, who
-    asks for orphans meanwhile, is its parent."""
+def _import(name: str) -> None:
+    with contextlib.suppress(ImportError):
+        importlib.import_module(name)
+
+
+def _forked(orders: socket.socket) -> bool:
+    """Whether this is the new process. It is forked twice: when the process between has ended, the supervisor, who asks
+    for orphans meanwhile, is its parent."""
+    gc.freeze()  # the memory that both share stays shared
     waiting, between_ended = os.pipe()
     between = os.fork()
     if between:
         os.close(waiting)
         os.waitpid(between, 0)
         os.close(between_ended)
-        return None
+        return False
     if os.fork():
         os._exit(0)
     os.close(between_ended)
     os.read(waiting, 1)
     os.close(waiting)
     orders.send(str(os.getpid()).encode())
-    return json.loads(message)
+    return True
 
 
 def _become(
@@ -159,6 +168,8 @@ def _become(
     os.umask(0o077)
     os.environ.clear()
     os.environ.update(environment)
+    given = environment.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[:0] = [one for one in given if one and one not in sys.path]
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     program, *arguments = command
     if program == "-m":

@@ -52,13 +52,11 @@ class Supervisor:
     def __init__(
         self,
         children: list[Child],
-        launcher: Launcher,
         record: Callable[[str, list[Child]], None],
         report: Report,
         owner: int = 0,
     ) -> None:
         self.children = children
-        self._launcher = launcher
         self._owner = owner
         self._record = record
         self._report = report
@@ -108,7 +106,7 @@ class Supervisor:
             if how := child.died(now):
                 log.warning("%s ended (%s); it is started again in %.1f s", name, how, child.start_at - now)
             if child.state in ("waiting", "dead") and now >= child.start_at and self._may_start(child):
-                child.start(self._launcher, now)
+                child.start(now)
                 log.info("%s started, pid %d", name, child.pid)
             if child.state == "starting":
                 self._check(child)
@@ -165,9 +163,9 @@ def supervise(lab: LabFolder, topology_file: Path, timeout_s: float, report: Rep
                 }
                 write_json(lab.state, {**kept, "phase": phase, "processes": shown})
 
-            children = [Child(program) for program in programs(lab, topology, book, servers, os.environ)]
+            children = [Child(program, launcher) for program in programs(lab, topology, book, servers, os.environ)]
             record("starting", children)
-            supervisor = Supervisor(children, launcher, record, report, owner)
+            supervisor = Supervisor(children, record, report, owner)
             if supervisor.start(timeout_s):
                 report("running")
                 supervisor.watch()

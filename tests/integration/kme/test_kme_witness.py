@@ -17,7 +17,6 @@ from restore_steps import (
     epochs,
     exchange,
     give,
-    is_back,
     step,
     take,
 )
@@ -30,17 +29,6 @@ from kme.witness_store import Mark
 from mutual_tls.identity import Identity
 
 from kme_steps import Crash, assert_accounts, crash_in
-
-
-@pytest.fixture
-def running(network):
-    network.step_until(lambda: is_back(network))
-    return network
-
-
-@pytest.fixture
-def received() -> Received:
-    return Received()
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -41,8 +41,9 @@ DRIVER = """
     def record(phase, children):
         say("record", phase=phase, pids={child.program.name: child.pid for child in children})
 
-    children = [Child(program(folder, name, spec)) for name, spec in json.loads(sys.argv[2]).items()]
-    whole = supervisor.Supervisor(children, Launcher(), record, say)
+    launcher = Launcher()
+    children = [Child(program(folder, name, spec), launcher) for name, spec in json.loads(sys.argv[2]).items()]
+    whole = supervisor.Supervisor(children, record, say)
     try:
         if whole.start(float(sys.argv[3])):
             say("running")
