@@ -106,7 +106,7 @@ class Entity:
         self.intake = Intake(settings, self.block_records, self.keyring, self.byte_counts)
         self.key_files = KeyFiles(self.database)
         self.batch_peer = BatchPeer(settings, self.block_records, self.cutter, self.catalogue)
-        self.admission = Admission(settings, self.catalogue, self.keystore)
+        self.admission = Admission(settings, self.catalogue, self.keystore, self.require_store)
         self.registration = Registration(settings, self.records, self.catalogue, peers)
         self.administration = Administration(
             settings,
@@ -114,6 +114,7 @@ class Entity:
             self.block_records,
             self.catalogue,
             self.keystore,
+            self.require_store,
             self.cutter,
             self.registration,
             peers,
@@ -146,6 +147,12 @@ class Entity:
     def claim_store(self) -> None:
         """Raises Unavailable, in words, where Redis does not answer or holds another KME's keys."""
         self.keystore.claim(self.keyring)
+
+    def require_store(self) -> None:
+        """Raises Unavailable, in words, unless Redis is this KME's and was compared with the database since it started:
+        what is changed there by a process that is not the scheduler would else be another KME's, or an old copy."""
+        self.claim_store()
+        self.witness_store.require_checked()
 
     def durability(self) -> dict[str, str]:
         """Empty, or under `durability` what is weaker than set."""
