@@ -83,7 +83,7 @@ class Witness:
         assert now.own is not None
         if own is None or now.own.is_ahead_of(own):
             self._records.write(self._settings.kme_id, now.own, is_own=True)
-        self._store.note_record(now.own)
+        self._store.note_record(now.own, now.run)
         self._keep_peers(marks, now)
         return False
 

@@ -101,6 +101,17 @@ def test_what_is_in_postgres_and_at_the_peer_is_never_ahead(running, received):
         assert one.entity.witness_store.read().own.count == now.count + 1
 
 
+def test_what_was_compared_before_redis_has_started_again_does_not_count_for_now(running):
+    one = running.a.entity
+    now = one.witness_store.read()
+    with one.keystore.answering() as store:
+        store.hset("witness", "checked", "the run before")
+    one.witness_store.note_record(now.own, "the run before")
+    assert not one.witness_store.read().is_checked
+    one.witness_store.note_record(now.own, now.run)
+    assert one.witness_store.read().is_checked
+
+
 def test_a_message_of_the_witness_that_comes_late_or_twice_changes_nothing(running, received):
     peer = running.a.peers["kme-b"]
     step(running)
