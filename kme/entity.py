@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -234,7 +234,10 @@ class Entity:
         )
 
     def pool_count(self, connection: Connection) -> int:
-        return self.keystore.stored_key_count(connection.connection_id, connection.key_size_bits)
+        return self.pool_counts([connection])[0]
+
+    def pool_counts(self, connections: Sequence[Connection]) -> list[int]:
+        return self.keystore.stored_key_counts([(one.connection_id, one.key_size_bits) for one in connections])
 
     def link_status(self, name: str) -> dict[str, Any]:
         """Where a link's bits come from, its blocks that still have some, the reports of its last rounds ordered here,
