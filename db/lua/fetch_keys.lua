@@ -48,8 +48,15 @@ for i = 4, #ARGV do
     answer[#answer + 1] = string.sub(copy, 14)
 end
 count_act()
-local bits, consumed = 0, {}
+-- An entry of the audit trail is of one connection; additional slaves may fetch keys of several at once.
+local bits, connections, parts = 0, {}, {}
 for i = 4, #ARGV do
+    local part = parts[known[i]]
+    if not part then
+        part = {bits = 0, delivered = {}, consumed = {}}
+        parts[known[i]] = part
+        connections[#connections + 1] = known[i]
+    end
     local store = 'copies:' .. known[i]
     redis.call('HDEL', store, ARGV[i] .. ARGV[1])
     redis.call('ZREM', 'ends:copies', ARGV[i] .. store .. '|' .. ARGV[1])
@@ -57,17 +64,23 @@ for i = 4, #ARGV do
     for recipient in string.gmatch(redis.call('HGET', KEYS[1], ARGV[i]), '%z([^%z\n]+)') do
         left = left or redis.call('HEXISTS', store, ARGV[i] .. recipient) == 1
     end
+    part.delivered[#part.delivered + 1] = ARGV[i]
     if not left then
-        consumed[#consumed + 1] = ARGV[i]
+        part.consumed[#part.consumed + 1] = ARGV[i]
     end
     -- What is around a wrapped key is 4 bytes of fingerprint, 12 of nonce and 16 of tag (kme/keywrap.py).
-    bits = bits + 8 * (#answer[2 * (i - 3) + 1] - 32)
+    part.bits = part.bits + 8 * (#answer[2 * (i - 3) + 1] - 32)
+end
+for _, connection in ipairs(connections) do
+    local part = parts[connection]
+    bits = bits + part.bits
+    redis.call('XADD', KEYS[3], '*', 'event', 'keys_delivered', 'role', 'slave', 'connection_id', connection,
+        'sae_id', ARGV[1], 'key_ids', table.concat(part.delivered), 'bits', part.bits)
+    if #part.consumed > 0 then
+        redis.call('XADD', KEYS[3], '*', 'event', 'keys_consumed', 'connection_id', connection,
+            'key_ids', table.concat(part.consumed))
+    end
 end
 redis.call('HINCRBY', KEYS[2], 'stored', -bits)
 redis.call('HINCRBY', KEYS[2], 'delivered', bits)
-redis.call('XADD', KEYS[3], '*', 'event', 'keys_delivered', 'role', 'slave', 'connection_id', known[4], 'sae_id', ARGV[1],
-    'key_ids', table.concat(ARGV, '', 4), 'bits', bits)
-if #consumed > 0 then
-    redis.call('XADD', KEYS[3], '*', 'event', 'keys_consumed', 'connection_id', known[4], 'key_ids', table.concat(consumed))
-end
 return answer
