@@ -11,7 +11,6 @@ import json
 import logging
 import platform
 import resource
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -129,8 +128,8 @@ class Server(BaseApplication):
         about = {NEEDS: self._needs, ABOUT: self._about, METRICS: self._metrics}
 
         def by_listener(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-            connection: ssl.SSLSocket = environ["gunicorn.socket"]
-            environ[CERTIFICATE] = connection.getpeercert(binary_form=True)
+            connection: RequestSocket = environ["gunicorn.socket"]
+            environ[CERTIFICATE] = connection.caller
             tls, app = served[id(connection.context)]
             if (refusal := tls.refusal(environ[CERTIFICATE])) is not None:
                 return _refuse(refusal, start_response)
