@@ -61,9 +61,9 @@ class Delivery:
     ) -> list[Key]:
         """Gives the master `request.number` keys that nobody else gets, or raises and gives none.
 
-        One atomic step, the only call of any store, where the pool has them; no call of the peer. From the moment they are taken
-        they count as delivered, even where the answer is lost. Keys cut for a caller that is not there any more
-        (`is_there`) are voided instead.
+        One atomic step, the only call of any store, where the pool has them; no call of the peer. From the moment they
+        are taken they count as delivered, even where the answer is lost. Keys cut for a caller that is not there any
+        more (`is_there`) are voided instead.
         """
         if request.additional_slave_sae_ids:
             return self._deliver_to_several(self._catalogue.current(), caller, slave_sae_id, request, is_there)

@@ -77,6 +77,7 @@ def listener_app(
     `subject_counts`, `registered`: see `mutual_tls.identity.identity_of`; for listeners under an SAE authority alone.
     """
     app = Flask(name, static_folder=None)
+    app.ensure_sync = lambda function: function  # type: ignore[method-assign]  # none of ours is a coroutine; to look costs a few µs for each
     app.logger.addFilter(_without_text)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
 

@@ -32,58 +32,59 @@ if room_in > 0 then
 end
 
 -- Each command of the store is called once for all keys, not once for each: the calls are what a large request costs.
--- Of each record whether it is 'open', or else 'ended', 'closed' or 'stale', and its bond. A pool's keys have few bonds.
+-- Of each record its id, its member of `ends:pool`, and its bond, or false where it has ended. `states` of the bonds: of a
+-- pool's keys they are few.
 local run, states, closed = this_run(), {}, nil
-local function ids_of(records)
+local function looked_at(records)
     local ids, members = {}, {}
-    for i, record in ipairs(records) do
-        ids[i] = string.sub(record, 1, 16)
+    for i = 1, #records do
+        ids[i] = string.sub(records[i], 1, 16)
         members[i] = ids[i] .. KEYS[1]
     end
-    return ids, members
-end
-local function looked_at(records)
-    local ids, members = ids_of(records)
     local ends = redis.call('ZMSCORE', 'ends:pool', unpack(members))
-    local entitled, bonds = redis.call('HMGET', 'entitlement', unpack(ids)), {}
-    for i, one in ipairs(entitled) do
-        local bond = bond_in(one) or ''
+    local bonds = redis.call('HMGET', 'entitlement', unpack(ids))
+    for i = 1, #ids do
+        local bond = bond_in(bonds[i]) or ''
         states[bond] = states[bond] or bond_state(bond, run)
-        bonds[i], ends[i] = bond, tonumber(ends[i] or 0) <= now and 'ended' or states[bond]
+        bonds[i] = tonumber(ends[i] or 0) > now and bond
     end
-    return ends, bonds
+    return ids, members, bonds
 end
 local function too_few(count)
     return closed and {'closed', redis.call('HGET', 'bonds', closed)} or count
 end
 
-local records = {}
+local records, ids, members = {}, {}, {}
 if ARGV[6] == '' then
-    local ended, others, left = {}, {}, {}
+    local ended, ended_members, others, left = {}, {}, {}, {}
     while #records < wanted and #ended + #others < 1000 do
         local popped = redis.call('LPOP', KEYS[1], wanted - #records)
         if not popped then
             break
         end
-        local found, bonds = looked_at(popped)
-        for i, record in ipairs(popped) do
-            if found[i] == 'ended' then
-                ended[#ended + 1] = record
+        local some_ids, some_members, bonds = looked_at(popped)
+        for i = 1, #popped do
+            local bond, given = bonds[i], #records + 1
+            if not bond then
+                ended[#ended + 1], ended_members[#ended_members + 1] = some_ids[i], some_members[i]
             else
-                left[#left + 1] = record
-                table.insert(found[i] == 'open' and records or others, record)
-                closed = closed or found[i] == 'closed' and bonds[i]
+                left[#left + 1] = popped[i]
+                if states[bond] == 'open' then
+                    records[given], ids[given], members[given] = popped[i], some_ids[i], some_members[i]
+                else
+                    others[#others + 1] = popped[i]
+                    closed = closed or states[bond] == 'closed' and bond
+                end
             end
         end
     end
     if #ended > 0 then
-        local ids, members = ids_of(ended)
-        redis.call('ZREM', 'ends:pool', unpack(members))
+        redis.call('ZREM', 'ends:pool', unpack(ended_members))
         count_act()
-        redis.call('HINCRBY', KEYS[2], 'stored', -#ids * size_bits)
-        redis.call('HINCRBY', KEYS[2], 'expired', #ids * size_bits)
-        redis.call('XADD', KEYS[3], '*', 'event', 'keys_expired', 'connection_id', ARGV[3], 'key_count', #ids,
-            'key_ids', table.concat(ids), 'bits', #ids * size_bits)
+        redis.call('HINCRBY', KEYS[2], 'stored', -#ended * size_bits)
+        redis.call('HINCRBY', KEYS[2], 'expired', #ended * size_bits)
+        redis.call('XADD', KEYS[3], '*', 'event', 'keys_expired', 'connection_id', ARGV[3], 'key_count', #ended,
+            'key_ids', table.concat(ended), 'bits', #ended * size_bits)
     end
     if #records == wanted then
         left = others
@@ -95,16 +96,13 @@ if ARGV[6] == '' then
         return too_few(redis.call('LLEN', KEYS[1]) - #others)
     end
 else
-    local newest, young = redis.call('LRANGE', KEYS[1], -wanted, -1), 0
-    if #newest == 0 then
-        return 0
+    local newest, young, bonds = redis.call('LRANGE', KEYS[1], -wanted, -1), 0, nil
+    if #newest > 0 then
+        ids, members, bonds = looked_at(newest)
     end
-    local found, bonds = looked_at(newest)
     for i = #newest, 1, -1 do
-        if now - tonumber(string.sub(newest[i], 17, 29)) > tonumber(ARGV[6]) then
-            break
-        elseif found[i] ~= 'open' then
-            closed = found[i] == 'closed' and bonds[i]
+        if now - tonumber(string.sub(newest[i], 17, 29)) > tonumber(ARGV[6]) or states[bonds[i]] ~= 'open' then
+            closed = states[bonds[i]] == 'closed' and bonds[i]
             break
         end
         young = young + 1
@@ -115,7 +113,6 @@ else
     records = redis.call('RPOP', KEYS[1], wanted)
 end
 
-local ids, members = ids_of(records)
 redis.call('ZREM', 'ends:pool', unpack(members))
 for length, one in pairs(used) do
     redis.call('HSET', KEYS[4], 'began:' .. length, string.format('%d', one[1]), 'bits:' .. length,
