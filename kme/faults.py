@@ -35,7 +35,7 @@ class Faults:
         return ", ".join(f"{name} {value}" for name, value in self.on.items()) or "none"
 
 
-_NONE = Faults()
+NO_FAULTS = Faults()
 
 
 def faults_of(members: Mapping[str, Any]) -> Faults:
@@ -64,7 +64,7 @@ class FaultKnobs:
     def now(self) -> Faults:
         found = self._values.tolist()
         if not any(found):
-            return _NONE
+            return NO_FAULTS
         values = dict(zip((knob.name for knob in fields(Faults)), found, strict=True))
         return Faults(**values | {"empty_pools": bool(values["empty_pools"])})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,9 @@ from kme.errors import Unavailable
 
 # Put before the scripts that call one of their functions.
 _PRELUDES = {"clock": r"\bsite_clocks\(", "witness": r"\b(count_act|this_run|bond_state|bond_of|bond_in|mark_in)\("}
+
+
+LOOKED_AT_AFTER_S = 1.0  # without use: whether the server has closed a connection since
 
 
 class ScriptedRedis:
@@ -56,11 +60,15 @@ class ScriptedRedis:
 
     def _own_connection(self) -> redis.Connection:
         """This thread's, which it keeps: to get one from the pool and give it back would cost as much as the call."""
-        connection = getattr(self._own, "connection", None)
+        connection, now = getattr(self._own, "connection", None), time.monotonic()
         if connection is None:
             pool = self._redis.connection_pool
             connection = self._own.connection = pool.connection_class(**pool.connection_kwargs)
+            self._own.used_at = 0.0
         connection.connect()  # where it is not
+        used_at, self._own.used_at = self._own.used_at, now
+        if now < used_at + LOOKED_AT_AFTER_S:
+            return connection
         try:
             if not connection.can_read():
                 return connection

@@ -55,6 +55,7 @@ class ListenerConnection(TConn):
         self.accepted_at = time.monotonic()
         self.until = self.accepted_at + cfg.limits.handshake_s
         self.descriptor = sock.fileno()
+        self._has_answered = False
         self.waits_for = 0  # events; 0 while a thread has it
         self._tls = tls
         self._answer = answer
@@ -80,7 +81,7 @@ class ListenerConnection(TConn):
     def _served(self) -> Iterator[int]:
         if (yield from self._handshake()):
             while (yield from self._one_request()):
-                pass
+                self._has_answered = True
         yield from self._let_the_answer_arrive()
 
     def _handshake(self) -> Iterator[int]:
@@ -119,6 +120,8 @@ class ListenerConnection(TConn):
         arriving = self.arriving
         self._within(self.cfg.limits.request_s if arriving.octets else self.cfg.limits.idle_s)
         try:
+            if self._has_answered and not arriving.octets:
+                yield select.EPOLLIN  # to look for the next request at once would mostly be in vain
             while (request := arriving.take()) is None:
                 if arriving.waits_for_continue:
                     arriving.waits_for_continue = False
