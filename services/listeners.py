@@ -43,12 +43,14 @@ REFRESHED_EVERY_S = 1.0  # certificates and revocation lists, from their files
 
 @dataclass(frozen=True)
 class Listener:
-    """`binds`: `host:port` each; `callers` the one authority's certificate; `app` makes the WSGI app in a worker."""
+    """`binds`: `host:port` each; `callers` the one authority's certificate; `app` makes the WSGI app in a worker;
+    `begin` is called by each of its threads before it serves."""
 
     name: str
     binds: tuple[str, ...]
     callers: Path
     app: Callable[[], Any]
+    begin: Callable[[], object] = lambda: None
 
 
 class Server(BaseApplication):
@@ -89,7 +91,7 @@ class Server(BaseApplication):
 
     def load_config(self) -> None:
         bound = [
-            (bind, listener.name, tls)
+            (bind, listener, tls)
             for listener, tls in zip(self._listeners, self._tls, strict=True)
             for bind in listener.binds
         ]
@@ -113,7 +115,7 @@ class Server(BaseApplication):
             "control_socket_disable": True,
         }.items():
             self.cfg.set(key, value)
-        self.cfg.listener_tls = [(name, tls) for _, name, tls in bound]
+        self.cfg.listener_tls = [(listener.name, tls, listener.begin) for _, listener, tls in bound]
         self.cfg.limits = self._limits
 
     def load(self) -> Callable[..., Any]:

@@ -17,10 +17,14 @@ log = logging.getLogger(__name__)
 
 
 class ListenerThreads:
-    """`over` is told, by any thread, of a connection that has ended and is to be closed."""
+    """`begin` is called by each thread before it serves; `over` is told, by any of them, of a connection that has ended
+    and is to be closed."""
 
-    def __init__(self, name: str, count: int, over: Callable[[ListenerConnection], None]) -> None:
+    def __init__(
+        self, name: str, count: int, begin: Callable[[], object], over: Callable[[ListenerConnection], None]
+    ) -> None:
         self.name = name
+        self._begin = begin
         self._over = over
         self._epoll = select.epoll()
         self._changing = threading.Lock()  # of who has a connection
@@ -66,6 +70,10 @@ class ListenerThreads:
             self._epoll.modify(conn.descriptor, events | select.EPOLLONESHOT)
 
     def _serve(self) -> None:
+        try:
+            self._begin()
+        except Exception:
+            log.exception("listener %s: a thread begins unprepared", self.name)
         while True:
             for descriptor, _ in self._epoll.poll(maxevents=1):
                 conn = self._connections.get(descriptor)

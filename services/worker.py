@@ -30,13 +30,14 @@ NO_MORE_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 
 class ListenerWorker(ThreadWorker):
-    """A worker with several listeners; `cfg.listener_tls`: name and TLS of each, in the order of binds;
+    """A worker with several listeners; `cfg.listener_tls`: name, TLS and what its threads begin with, of each, in
+    the order of binds;
     `cfg.limits`; `cfg.max_body_bytes`: by a listener's name, from when the applications are made."""
 
     def init_process(self) -> None:
         self._listeners = {
-            sock.getsockname(): (tls, ListenerThreads(name, self.cfg.threads, self._is_over))
-            for sock, (name, tls) in zip(self.sockets, self.cfg.listener_tls, strict=True)
+            sock.getsockname(): (tls, ListenerThreads(name, self.cfg.threads, begin, self._is_over))
+            for sock, (name, tls, begin) in zip(self.sockets, self.cfg.listener_tls, strict=True)
         }
         self._open = Counter[Any]()
         self._swept_at = self._told_at = 0.0
