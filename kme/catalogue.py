@@ -97,8 +97,12 @@ class Catalogue:
         """Suspended or not."""
         return self.current().connections.get(connection_id)
 
+    def connections(self) -> list[Connection]:
+        """All connections, in the order of their registration, as every look-up sees them."""
+        return list(self.current().connections.values())
+
     def refresh(self) -> list[Connection]:
-        """All connections, in the order of their registration, as they are now."""
+        """All connections, in the order of their registration, as Postgres has them now."""
         mark = self._keystore.catalogue_mark()
         with self._reading:
             return list(self._read(mark).connections.values())

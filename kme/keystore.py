@@ -172,8 +172,15 @@ class KeyStore(ScriptedRedis):
             return [int(bits or 0) for bits in asked.execute()]
 
     def stored_key_count(self, connection_id: UUID, key_size_bits: int) -> int:
+        return self.stored_key_counts([(connection_id, key_size_bits)])[0]
+
+    def stored_key_counts(self, pools: Sequence[tuple[UUID, int]]) -> list[int]:
+        """Of each pool, a connection's id and a key size in bits; all are asked for at once."""
         with self.answering():
-            return int(self._redis.llen(f"pool:{connection_id}:{key_size_bits}"))
+            asked = self._redis.pipeline(transaction=False)
+            for connection_id, key_size_bits in pools:
+                asked.llen(f"pool:{connection_id}:{key_size_bits}")
+            return asked.execute()
 
     def take_keys(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -160,7 +160,7 @@ class Connection:
     revision: int = 0
     revised_by: str = ""
 
-    @property
+    @cached_property
     def connection_id(self) -> UUID:
         return connection_id_of(self.master_sae_id, self.slave_sae_id)
 

@@ -5,6 +5,7 @@ What is waited for has one deadline: for the handshake, the whole request, the c
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import logging
@@ -150,6 +151,8 @@ class ListenerConnection(TConn):
         """Closing while the client still sends would reset the connection, and the last answer, or the alert that names
         the cause, would be lost."""
         self._within(LINGER_S)
+        with contextlib.suppress(OSError, ValueError):
+            self.sock.unwrap()  # its `close_notify` (RFC 8446 clause 6.1): without it, clients call the answer cut off
         self.sock.shutdown(socket.SHUT_WR)
         while (yield from _when_possible(partial(socket.socket.recv, self.sock), RECEIVED_AT_ONCE)):
             pass

@@ -15,7 +15,7 @@ from kme.entity import Entity
 from kme.errors import KmeError
 from kme.scheduler import Scheduler
 from kme.web.operator import pools_of
-from mutual_tls.client import Peer, Reply
+from mutual_tls.client import Peer, PeerError, Reply
 
 from .metrics import MOST_CONNECTIONS, OTHERS, Asked, LookedUp, Samples
 
@@ -131,7 +131,7 @@ class CountedQkde:
             if reply.status == STILL_RUNNING:
                 outcome = ""
                 return reply
-            with suppress(ValueError, TypeError, KeyError):  # a report that is none: the KME says so
+            with suppress(PeerError, TypeError, KeyError):  # a report that is none: the KME says so
                 outcome = "key" if reply.json["outcome"] == "key" else "aborted"
             return reply
         finally:

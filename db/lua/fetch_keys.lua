@@ -73,25 +73,37 @@ for store, some in pairs(fields_in) do
     redis.call('HDEL', store, unpack(some))
 end
 redis.call('ZREM', 'ends:copies', unpack(members))
-local bits, consumed = 0, {}
+-- An entry of the audit trail is of one connection.
+local bits, connections, parts = 0, {}, {}
 for i, id in ipairs(ids) do
+    local connection = answer[2 * i]
+    local part = parts[connection]
+    if not part then
+        part = {bits = 0, delivered = {}, consumed = {}}
+        parts[connection] = part
+        connections[#connections + 1] = connection
+    end
     local left = false
     for recipient in string.gmatch(entitlements[i], '%z([^%z\n]+)') do
         left = left or recipient ~= ARGV[1] and redis.call('HEXISTS', stores[i], id .. recipient) == 1
     end
+    part.delivered[#part.delivered + 1] = id
     if not left then
-        consumed[#consumed + 1] = id
+        part.consumed[#part.consumed + 1] = id
     end
     -- What is around a wrapped key is 4 bytes of fingerprint, 12 of nonce and 16 of tag (kme/keywrap.py).
-    bits = bits + 8 * (#answer[2 * i + 1] - 32)
+    part.bits = part.bits + 8 * (#answer[2 * i + 1] - 32)
+end
+for _, connection in ipairs(connections) do
+    local part = parts[connection]
+    bits = bits + part.bits
+    redis.call('XADD', KEYS[3], '*', 'event', 'keys_delivered', 'role', 'slave', 'connection_id', connection,
+        'sae_id', ARGV[1], 'key_ids', table.concat(part.delivered), 'bits', part.bits)
+    if #part.consumed > 0 then
+        redis.call('XADD', KEYS[3], '*', 'event', 'keys_consumed', 'connection_id', connection,
+            'key_ids', table.concat(part.consumed))
+    end
 end
 redis.call('HINCRBY', KEYS[2], 'stored', -bits)
 redis.call('HINCRBY', KEYS[2], 'delivered', bits)
-local connection_id = answer[2]
-redis.call('XADD', KEYS[3], '*', 'event', 'keys_delivered', 'role', 'slave', 'connection_id', connection_id,
-    'sae_id', ARGV[1], 'key_ids', table.concat(ids), 'bits', bits)
-if #consumed > 0 then
-    redis.call('XADD', KEYS[3], '*', 'event', 'keys_consumed', 'connection_id', connection_id, 'key_ids',
-        table.concat(consumed))
-end
 return answer
