@@ -134,7 +134,7 @@ class LinkKeeper:
     def _own_connections(self) -> list[Connection]:
         """Those whose pools this link fills. Two SAEs of this site have no link of their own: any feeds them."""
         here = self._settings.kme_id
-        own = [one for one in self._catalogue.refresh() if one.source_kme_id == here]
+        own = [one for one in self._catalogue.connections() if one.source_kme_id == here]
         far = [one for one in own if one.target_kme_id == self.link.peer_kme_id]
         local = [one for one in own if one.is_local]
         return far + local if local and self._feeds_local(local) else far
@@ -147,9 +147,9 @@ class LinkKeeper:
 
     def _needs(self, connections: list[Connection]) -> list[Need]:
         pending = self._records.pending_key_counts()
+        stored = self._keystore.stored_key_counts([(one.connection_id, one.key_size_bits) for one in connections])
         needs = []
-        for one in connections:
-            stored_count = self._keystore.stored_key_count(one.connection_id, one.key_size_bits)
+        for one, stored_count in zip(connections, stored, strict=True):
             pending_count = pending.get((one.connection_id, one.key_size_bits), 0)
             needs.append(self._watermarks.need(one, stored_count, pending_count))
         return [need for need in needs if need]

@@ -26,7 +26,7 @@ def administration_calls(kme: Entity) -> Blueprint:
     def sae(sae_id: str) -> Response:
         found = administration.sae(sae_id)
         own = [one for one in kme.catalogue.refresh() if sae_id in (one.master_sae_id, one.slave_sae_id)]
-        connections = [admin_connection_json(one, kme.pool_count(one)) for one in own]
+        connections = [*map(admin_connection_json, own, kme.pool_counts(own))]
         return answer(sae_json(found, settings) | {"connections": connections})
 
     @calls.patch("/v1/saes/<path:sae_id>")
@@ -48,7 +48,8 @@ def administration_calls(kme: Entity) -> Blueprint:
 
     @calls.get("/v1/connections")
     def connections() -> Response:
-        return answer([admin_connection_json(one, kme.pool_count(one)) for one in kme.catalogue.refresh()])
+        found = kme.catalogue.refresh()
+        return answer([*map(admin_connection_json, found, kme.pool_counts(found))])
 
     @calls.get("/v1/connections/<connection_id>")
     def connection(connection_id: str) -> Response:

@@ -126,7 +126,7 @@ def life_cycle_door(kme: Entity, now: Callable[[], datetime] = _now) -> Blueprin
 
     def _stored_count(caller: str) -> int:
         """The keys that the caller, as a master, could be given now; others' are none of its business."""
-        return sum(kme.pool_count(one) for one in kme.catalogue.refresh() if one.master_sae_id == caller)
+        return sum(kme.pool_counts([one for one in kme.catalogue.refresh() if one.master_sae_id == caller]))
 
     def _key_json(key: Key, connection: Connection | None) -> dict[str, Any]:
         return {

@@ -120,6 +120,7 @@ def _rendered(rule: Rule, method: str, operation: Operation) -> dict[str, Any]:
     if operation.gives or operation.media_type != JSON:
         schema = _reference(operation.gives) if operation.gives else {"type": "string"}
         good["content"] = {operation.media_type: {"schema": schema}}
+    refused = sorted({*operation.refuses, *_UNREADABLE})
     rendered = {
         "operationId": f"{method.lower()}_{name}" if group == "keys" else f"{method.lower()}_{group}_{name}",
         "tags": [group or "other"],
@@ -127,7 +128,7 @@ def _rendered(rule: Rule, method: str, operation: Operation) -> dict[str, Any]:
         "description": operation.description,
         "parameters": in_path + [_parameter(one, "query") for one in operation.query],
         "responses": {str(status): good for status in (operation.status, *operation.also)}
-        | {str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted({*operation.refuses, *_UNREADABLE})},
+        | {str(status): {"$ref": f"#/components/responses/{status}"} for status in refused},
     }
     if operation.body:
         rendered["requestBody"] = {

@@ -137,16 +137,16 @@ def _witness(kme: Entity) -> dict[str, Any]:
 
 def pools_of(kme: Entity) -> list[dict[str, Any]]:
     """The pools this KME fills: those of connections whose master is here."""
+    own = [one for one in kme.catalogue.refresh() if one.source_kme_id == kme.settings.kme_id]
     return [
         {
             "connection_id": str(one.connection_id),
             "master_sae_id": one.master_sae_id,
             "slave_sae_id": one.slave_sae_id,
             "key_size_bits": one.key_size_bits,
-            "stored_key_count": kme.pool_count(one),
+            "stored_key_count": count,
             "low_watermark": int(kme.settings.low_watermark * one.max_key_count),
             "high_watermark": one.max_key_count,
         }
-        for one in kme.catalogue.refresh()
-        if one.source_kme_id == kme.settings.kme_id
+        for one, count in zip(own, kme.pool_counts(own), strict=True)
     ]
