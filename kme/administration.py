@@ -58,15 +58,18 @@ class Administration:
         block_records: BlockRecords,
         catalogue: Catalogue,
         keystore: KeyStore,
+        require_store: Callable[[], None],
         cutter: Cutter,
         registration: Registration,
         peers: Mapping[str, Peer],
     ) -> None:
+        """`require_store` raises Unavailable unless the key store is this KME's, in its newest state."""
         self._settings = settings
         self._records = records
         self._block_records = block_records
         self._catalogue = catalogue
         self._keystore = keystore
+        self._require_store = require_store
         self._cutter = cutter
         self._registration = registration
         self._peers = peers
@@ -92,6 +95,7 @@ class Administration:
         connections = self._found(self._records.remove_sae(sae_id), sae_id)
         try:
             self._catalogue.changed()
+            self._require_store()
             self._keystore.forget_sae(sae_id)
         except Unavailable as error:  # it is removed, and seen to be within seconds; its counters do no harm
             log.warning("SAE %s is removed, which the key store has not heard of: %s", sae_id, error)
@@ -170,6 +174,7 @@ class Administration:
 
     def _follow(self, connection: Connection) -> int:
         """This site's key store and processes; how many keys were destroyed in all by a removal."""
+        self._require_store()
         destroyed_count = self._keystore.follow_connection(connection)
         self._catalogue.changed()
         destroyed_count = self._records.set_followed(connection, destroyed_count)

@@ -10,6 +10,7 @@ import json
 import math
 import threading
 from collections import Counter
+from collections.abc import Callable
 
 from kme.catalogue import Catalogue
 from kme.errors import TooManyRequests, Unavailable
@@ -21,15 +22,20 @@ KINDS_KEPT = 1_000
 
 
 class Admission:
-    def __init__(self, settings: KmeSettings, catalogue: Catalogue, keystore: KeyStore) -> None:
+    def __init__(
+        self, settings: KmeSettings, catalogue: Catalogue, keystore: KeyStore, require_store: Callable[[], None]
+    ) -> None:
+        """`require_store` raises Unavailable unless the key store is this KME's, in its newest state."""
         self._settings = settings
         self._catalogue = catalogue
         self._keystore = keystore
+        self._require_store = require_store
         self._counting = threading.Lock()
         self._uncounted: Counter[str] = Counter()
 
     def limits(self, sae_id: str) -> SaeLimits:
-        sae = self._catalogue.sae(sae_id)
+        # As remembered: a call that goes on makes sure that it is what holds now (`Catalogue.decided`).
+        sae = self._catalogue.remembered().saes.get(sae_id)
         return sae.limits.over(self._settings.default_limits) if sae else SaeLimits()
 
     def admit(self, sae_id: str) -> None:
@@ -61,6 +67,7 @@ class Admission:
                 return  # perhaps the very store that does not answer: the caller must not wait for it twice
             counts, self._uncounted = self._uncounted, Counter()
         try:
+            self._require_store()
             bucket = None if status == 429 else _bucket(self.limits(sae_id))
             calls, burst = (f"calls:{sae_id}", bucket[1]) if bucket else ("", 0)
             kinds = [part for kind, count in counts.items() for part in (kind, count)]

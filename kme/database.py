@@ -124,15 +124,17 @@ class Database:
             raise Unavailable("Postgres does not answer: another thread is still trying to reach it")
         try:
             if self._pool is None:
-                # psycopg2's pool closes returned connections above minconn, hence minconn == maxconn.
-                self._pool = ThreadedConnectionPool(
-                    self._size,
+                pool = ThreadedConnectionPool(
+                    1,
                     self._size,
                     self._dsn,
                     connect_timeout=self._timeout_s,
                     options=f"-c statement_timeout={self._timeout_s * 1000}"
                     f" -c idle_in_transaction_session_timeout={SILENCE_IN_TRANSACTION_MS}",
                 )
+                # Others are made when a thread needs one. psycopg2's pool closes what comes back above minconn.
+                pool.minconn = self._size
+                self._pool = pool
             return self._pool
         finally:
             self._making.release()

@@ -41,6 +41,7 @@ from kme.migrations import migrate
 from kme.model import Connection, KmeSettings, Link
 from kme.on_demand import OnDemand
 from kme.owner import Owner
+from kme.pace import Pace
 from kme.quarantine import Quarantine
 from kme.records import Records
 from kme.registration import Registration
@@ -105,7 +106,7 @@ class Entity:
         self.intake = Intake(settings, self.block_records, self.keyring, self.byte_counts)
         self.key_files = KeyFiles(self.database)
         self.batch_peer = BatchPeer(settings, self.block_records, self.cutter, self.catalogue)
-        self.admission = Admission(settings, self.catalogue, self.keystore)
+        self.admission = Admission(settings, self.catalogue, self.keystore, self.require_store)
         self.registration = Registration(settings, self.records, self.catalogue, peers)
         self.administration = Administration(
             settings,
@@ -113,6 +114,7 @@ class Entity:
             self.block_records,
             self.catalogue,
             self.keystore,
+            self.require_store,
             self.cutter,
             self.registration,
             peers,
@@ -145,6 +147,12 @@ class Entity:
     def claim_store(self) -> None:
         """Raises Unavailable, in words, where Redis does not answer or holds another KME's keys."""
         self.keystore.claim(self.keyring)
+
+    def require_store(self) -> None:
+        """Raises Unavailable, in words, unless Redis is this KME's and was compared with the database since it started:
+        what is changed there by a process that is not the scheduler would else be another KME's, or an old copy."""
+        self.claim_store()
+        self.witness_store.require_checked()
 
     def durability(self) -> dict[str, str]:
         """Empty, or under `durability` what is weaker than set."""
@@ -199,7 +207,10 @@ class Entity:
             if link.folder
         ]
         witness_records = WitnessRecords(database, self.settings.kme_id)
-        witness = Witness(self.settings, witness_records, self.witness_store, self.catalogue, self.claim_store, clock)
+        pace = Pace(interval_s)
+        witness = Witness(
+            self.settings, witness_records, self.witness_store, self.catalogue, self.claim_store, clock, pace.hurry
+        )
         peers = dict.fromkeys(link.peer_kme_id for link in self.settings.links)
         chores = [
             *(Chore(f"witness at {one}", partial(witness.exchange, one, self.peers[one])) for one in peers),
@@ -216,7 +227,7 @@ class Entity:
             audit,
             lambda: self.prepare(saes, connections),
             self.check,
-            interval_s,
+            pace,
             first=Chore("witness", witness.compare),
             chores=chores,
             leadership=leadership,

@@ -11,6 +11,7 @@ from kme.audit import AuditTrail
 from kme.errors import KmeError, NotPrepared, Unavailable
 from kme.leadership import Leadership
 from kme.link_keeper import LinkKeeper
+from kme.pace import Pace
 from mutual_tls import request_id
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ class Scheduler:
         audit: AuditTrail,
         prepare: Callable[[], None],
         check_stores: Callable[[], None],
-        interval_s: float = 0.25,
+        pace: Pace,
         *,
         first: Chore | None = None,
         chores: Sequence[Chore] = (),
@@ -49,7 +50,7 @@ class Scheduler:
         self._check_stores = check_stores
         self._first = first
         self._first_is_done = first is None
-        self._interval_s = interval_s
+        self._pace = pace
         self._chores = tuple(chores)
         self._leadership = leadership
         self._waiting_for = "it has not begun yet"
@@ -111,11 +112,15 @@ class Scheduler:
     def _hold(self) -> bool:
         if self._leadership is None:
             return True
+        was_in_office = self.in_office
         try:
-            return self._leadership.hold()
+            holds = self._leadership.hold()
         except NotPrepared:  # a database that was lost while this runs is made anew
             self._prepare()
-            return self._leadership.hold()
+            holds = self._leadership.hold()
+        if holds and not was_in_office:
+            self._pace.hurry()
+        return holds
 
     @property
     def in_office(self) -> bool:
@@ -133,7 +138,9 @@ class Scheduler:
         except Exception:
             self._first_is_done = False
             raise
-        self._first_is_done = True
+        if not self._first_is_done:
+            self._first_is_done = True
+            self._pace.hurry()
 
     def _only_after_first(self, task: Callable[[], object]) -> Callable[[], object]:
         return lambda: task() if self._first_is_done else None
@@ -151,12 +158,13 @@ class Scheduler:
                 if self._waiting_for != said:
                     said = self._waiting_for
                     log.warning("waiting: %s", said)
-            stop.wait(self._interval_s)
+            stop.wait(self._pace.interval_s)
         return False
 
     def _repeat(self, name: str, task: Callable[[], object], stop: threading.Event) -> None:
         said = ""
         while not stop.is_set():
+            seen = self._pace.news
             with request_id.begun():
                 try:
                     task()
@@ -167,7 +175,7 @@ class Scheduler:
                     if trouble != said:
                         said = trouble
                         log.error("%s: %s", name, trouble)
-            stop.wait(self._interval_s)
+            self._pace.rest(seen)
 
 
 def _in_words(error: Exception) -> str:

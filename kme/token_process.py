@@ -1,6 +1,7 @@
 """One operation of a PKCS#11 token, in a process of its own (see `kme.token_seal`): asked and answered over pipes.
 
-Needs the package `python-pkcs11`, which nothing else does. Exit 1 with one line that says what is wrong.
+Needs the package `python-pkcs11`, which nothing else does. Exit 1 with one line that says what is wrong; 3 where that
+is the PIN.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import Any
 
 _PURPOSE = b"qkd-lab kme kek"  # authenticated with what is sealed, so that nothing else of this key passes for it
 _NONCE_BYTES = 12
-_LABELS = {
-    "PinIncorrect": "its PIN is wrong",
-    "PinLocked": "its PIN is locked",
+PIN_REFUSED = 3
+_PINS = {"PinIncorrect": "its PIN is wrong", "PinLocked": "its PIN is locked"}
+_LABELS = _PINS | {
     "NoSuchToken": "there is no token of that label",
 }
 
@@ -32,8 +33,9 @@ def main() -> None:
         sys.exit(1)
     except Exception as error:
         # The text of what the module raises may quote what it was given.
-        print(_LABELS.get(type(error).__name__, f"{type(error).__name__} by {asked['module']}"))
-        sys.exit(1)
+        name = type(error).__name__
+        print(_LABELS.get(name, f"{name} by {asked['module']}"))
+        sys.exit(PIN_REFUSED if name in _PINS else 1)
 
 
 def _done(asked: dict[str, str]) -> str:

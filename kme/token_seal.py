@@ -7,10 +7,13 @@ any envelope, until they are rotated.
 
 The token is used by a process of its own for each operation (`kme.token_process`): PKCS#11 modules do not survive the
 fork of a server's workers, and what the vendor's code does or leaks, it does not do in the KME.
+
+A PIN that the token has refused is not tried again: a KME that is started again and again would lock the token.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
 import sys
@@ -19,6 +22,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from kme.errors import Unavailable
+from kme.token_process import PIN_REFUSED
 
 _TIMEOUT_S = 30.0
 _EXPECTED = (
@@ -55,8 +59,10 @@ class TokenKey:
 class TokenSeal:
     name = "pkcs11"
 
-    def __init__(self, key: TokenKey) -> None:
+    def __init__(self, key: TokenKey, refused: Path) -> None:
+        """`refused`: a file that all processes of the KME share; when the PIN's file was written that was refused."""
         self._key = key
+        self._refused = refused
 
     def close(self, secret: bytes) -> str:
         """Makes the token's key where there is none yet."""
@@ -68,10 +74,30 @@ class TokenSeal:
     def _ask(self, action: str, content: str) -> str:
         """Raises Unavailable, in words, where the token does not do it."""
         key = self._key
-        try:
-            pin = key.pin_file.read_text().strip()
-        except OSError as error:
-            raise Unavailable(f"the token's PIN can't be read: {key.pin_file}: {error.strerror}") from None
+        with open(self._refused, "a+") as refused:
+            fcntl.flock(refused, fcntl.LOCK_EX)  # of all processes, one tries
+            refused.seek(0)
+            try:
+                pin, written = key.pin_file.read_text().strip(), str(key.pin_file.stat().st_mtime_ns)
+            except OSError as error:
+                raise Unavailable(f"the token's PIN can't be read: {key.pin_file}: {error.strerror}") from None
+            if refused.read() == written:
+                raise Unavailable(
+                    f"token {key.token}: it has refused its PIN, which is not tried again lest it be locked: write the"
+                    f" right one to {key.pin_file}"
+                )
+            done = self._done(action, content, pin)
+            if done.returncode == PIN_REFUSED:
+                refused.truncate(0)
+                refused.write(written)
+        if done.returncode:
+            # The process says what is wrong on its first line of output, and never anything of what it worked on.
+            said = (done.stdout.strip().splitlines() or ["the module failed"])[0]
+            raise Unavailable(f"token {key.token}: {said}")
+        return done.stdout.strip()
+
+    def _done(self, action: str, content: str, pin: str) -> subprocess.CompletedProcess[str]:
+        key = self._key
         asked = {
             "module": str(key.module),
             "token": key.token,
@@ -81,7 +107,7 @@ class TokenSeal:
             "content": content,
         }
         try:
-            done = subprocess.run(
+            return subprocess.run(
                 [sys.executable, "-m", "kme.token_process"],
                 input=json.dumps(asked),
                 capture_output=True,
@@ -90,8 +116,3 @@ class TokenSeal:
             )
         except subprocess.TimeoutExpired:
             raise Unavailable(f"token {key.token}: no answer within {_TIMEOUT_S:g} s") from None
-        if done.returncode:
-            # The process says what is wrong on its first line of output, and never anything of what it worked on.
-            said = (done.stdout.strip().splitlines() or ["the module failed"])[0]
-            raise Unavailable(f"token {key.token}: {said}")
-        return done.stdout.strip()

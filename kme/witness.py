@@ -47,13 +47,16 @@ class Witness:
         catalogue: Catalogue,
         claim_store: Callable[[], None],
         clock: Callable[[], float],
+        hurry: Callable[[], None] = lambda: None,
     ) -> None:
+        """`hurry` is called when a peer has confirmed: what is shared with it may be used from then on."""
         self._settings = settings
         self._records = records
         self._store = store
         self._catalogue = catalogue
         self._claim_store = claim_store
         self._clock = clock
+        self._hurry = hurry
         self._told: dict[str, tuple[Mark, float]] = {}
         self._said: dict[str, str] = {}
 
@@ -80,7 +83,7 @@ class Witness:
         assert now.own is not None
         if own is None or now.own.is_ahead_of(own):
             self._records.write(self._settings.kme_id, now.own, is_own=True)
-        self._store.note_record(now.own)
+        self._store.note_record(now.own, now.run)
         self._keep_peers(marks, now)
         return False
 
@@ -114,6 +117,8 @@ class Witness:
         # What it says of itself may be behind what it has said since: then nothing changes, and it is asked again.
         self._store.hear(peer_kme_id, answer.own, answer.heard.store)
         self._told[peer_kme_id] = now.told, self._clock()
+        if peer_kme_id not in now.confirmed:
+            self._hurry()
 
     def _begin(self, known: Mark | None, reason: str, seen: Mark | None) -> None:
         """`seen`: what a witness had, so that the new epoch's number is greater than any."""

@@ -29,7 +29,8 @@ class Mark:
 class Known:
     """What Redis holds at one moment. `acknowledged`: of its own mark, by Postgres. `confirmed`: the peers that have
     confirmed since the server started; `is_checked`: Postgres was compared since then; `told`: its own mark as peers
-    hear it, which stays what it was at that moment until one has confirmed."""
+    hear it, which stays what it was at that moment until one has confirmed; `run`: of the server, another after each
+    start."""
 
     own: Mark | None
     acknowledged: Mark | None = None
@@ -39,6 +40,7 @@ class Known:
     peers: Mapping[str, Mark] = field(default_factory=lambda: MappingProxyType({}))
     confirmed: frozenset[str] = frozenset()
     told: Mark | None = None
+    run: str = ""
 
 
 class WitnessStore:
@@ -49,7 +51,7 @@ class WitnessStore:
 
     def read(self) -> Known:
         answer = [one.decode() for one in self._keystore.run("read_witness", [], [])]
-        epoch, store, count, acknowledged, checked, reason, stale, told, *rest = answer
+        epoch, store, count, acknowledged, checked, reason, stale, told, run, *rest = answer
         own = Mark(int(epoch), store, int(count or 0)) if store else None
         peers, confirmed = {}, set()
         for i in range(0, len(rest), 5):
@@ -66,6 +68,7 @@ class WitnessStore:
             peers,
             frozenset(confirmed),
             replace(own, count=int(told or 0)) if own else None,
+            run,
         )
 
     def require(self, kme_ids: Sequence[str]) -> None:
@@ -84,9 +87,9 @@ class WitnessStore:
         args = [known.store if known else "", new.store, new.epoch, reason]
         return bool(self._keystore.run("begin_epoch", ["audit", "audit_end"], args))
 
-    def note_record(self, mark: Mark) -> None:
-        """Postgres has acknowledged this mark, or a later one."""
-        self._keystore.run("note_record", [], [mark.store, mark.count])
+    def note_record(self, mark: Mark, run: str) -> None:
+        """Postgres has acknowledged this mark or a later one, and was compared with it. `run`: in which it was read."""
+        self._keystore.run("note_record", [], [mark.store, mark.count, run])
 
     def hear(self, kme_id: str, mark: Mark, confirmed_store: str = "") -> Mark:
         """The latest of a peer: this, or what was heard before. `confirmed_store`: the store of this site that it has

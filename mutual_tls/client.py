@@ -53,16 +53,26 @@ class Refused(PeerError):
         self.body = body or {}
 
 
+class NotUnderstood(PeerError):
+    """The other process answered with success, and with what is not JSON: what it did is unknown."""
+
+
 @dataclass(frozen=True)
 class Reply:
     """A successful answer. Its octets may be key material, so they are not shown."""
 
     status: int
     octets: bytes = field(repr=False)
+    sender: Identity | None = None
 
     @property
     def json(self) -> Any:
-        return json_text.loads(self.octets) if self.octets else None
+        """None where there is no body. Raises NotUnderstood."""
+        try:
+            return json_text.loads(self.octets) if self.octets else None
+        except (ValueError, RecursionError):  # whose text would quote the answer
+            sender = self.sender or "the other process"
+            raise NotUnderstood(f"{sender} answered with status {self.status} and what is not JSON") from None
 
 
 class Peer:
@@ -123,7 +133,7 @@ class Peer:
         if response.status_code >= 300:
             message, details, body = _problem(response)
             raise Refused(response.status_code, f"{self.identity}: {message}", details, body)
-        return Reply(response.status_code, response.content)
+        return Reply(response.status_code, response.content, self.identity)
 
     def check(self, path: str = "/", timeout_s: float = 3.0) -> None:
         """Raises Unreachable unless the other process answers, whatever it says."""

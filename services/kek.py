@@ -23,7 +23,7 @@ def key_encryption(settings: Settings) -> tuple[bytes | None, KekFolder]:
     given = settings.secret("kek")
     try:
         if given.startswith("pkcs11:"):
-            return None, KekFolder(path, TokenSeal(TokenKey.of_uri(given, settings.secrets)))
+            return None, KekFolder(path, TokenSeal(TokenKey.of_uri(given, settings.secrets), path / "refused-pin"))
     except ValueError as error:
         raise SettingsError(f"the secret {settings.secrets / 'kek'}: {error}") from None
     if not _DIGITS.fullmatch(given):

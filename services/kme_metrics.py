@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 from prometheus_client import Counter
@@ -14,7 +15,7 @@ from kme.entity import Entity
 from kme.errors import KmeError
 from kme.scheduler import Scheduler
 from kme.web.operator import pools_of
-from mutual_tls.client import Peer, Reply
+from mutual_tls.client import Peer, PeerError, Reply
 
 from .metrics import MOST_CONNECTIONS, OTHERS, Asked, LookedUp, Samples
 
@@ -59,11 +60,12 @@ class Few:
 
 
 _few = Few()
+_keys, _bits = lru_cache(1024)(KEYS.labels), lru_cache(1024)(BITS.labels)
 
 
 def count_delivery(master: str, slave: str, role: str, key_count: int, bit_count: int) -> None:
-    KEYS.labels(*_few.labels(master, slave), role).inc(key_count)
-    BITS.labels(role).inc(bit_count)
+    _keys(*_few.labels(master, slave), role).inc(key_count)
+    _bits(role).inc(bit_count)
 
 
 def stores_of(kme: Entity) -> dict[str, Callable[[], object]]:
@@ -129,7 +131,7 @@ class CountedQkde:
             if reply.status == STILL_RUNNING:
                 outcome = ""
                 return reply
-            with suppress(ValueError, TypeError, KeyError):  # a report that is none: the KME says so
+            with suppress(PeerError, TypeError, KeyError):  # a report that is none: the KME says so
                 outcome = "key" if reply.json["outcome"] == "key" else "aborted"
             return reply
         finally:

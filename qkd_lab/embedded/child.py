@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from qkd_lab.embedded import launch
+from qkd_lab.embedded.launch import Launcher
 from qkd_lab.embedded.unprivileged import User
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
@@ -21,7 +19,8 @@ SETTLED_S = 60.0
 
 @dataclass(frozen=True)
 class Program:
-    """What to run. `check` raises NotReady until it answers; `after` names those that must be ready before."""
+    """What to run, as `Launcher.start` has it. `check` raises NotReady until it answers; `after` names those that must
+    be ready before."""
 
     name: str
     kind: str
@@ -40,48 +39,41 @@ class Program:
 class Child:
     """`state` is waiting, starting, ready or dead. Times are seconds of a monotonic clock, given by the caller."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, launcher: Launcher) -> None:
         self.program = program
+        self._launcher = launcher
         self.state = "waiting"
         self.restart_count = 0
         self.start_at = 0.0
         self._started_at = 0.0
         self._pause_s = FIRST_PAUSE_S
-        self._process: subprocess.Popen | None = None
-
-    @property
-    def pid(self) -> int | None:
-        return self._process.pid if self._process else None
+        self.pid: int | None = None
 
     def start(self, now: float) -> None:
-        """Must be called from the main thread: the kernel sends the death signal when the *thread* that forked ends."""
+        """Raises OSError."""
         program = self.program
-        launcher = [
-            sys.executable, "-I", "-S", launch.__file__,
-            str(os.getpid()), str(int(program.death_signal)), str(program.user.uid), str(program.user.gid),
-        ]  # fmt: skip
-        with open(program.log, "ab") as log:
-            self._process = subprocess.Popen(
-                launcher + program.command(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=program.folder,
-                env=dict(program.environment),
-            )
+        self.pid = self._launcher.start(
+            program.command(),
+            environment=program.environment,
+            folder=program.folder,
+            log=program.log,
+            death_signal=program.death_signal,
+            uid=program.user.uid,
+            gid=program.user.gid,
+        )
         self.state = "starting"
         self._started_at = now
 
     def died(self, now: float) -> str | None:
         """How the process ended, if it has; when to start it again is then in `start_at`."""
-        if self._process is None:
+        if self.pid is None:
             return None
         # Its own workers go with it. While it is not reaped, its number can't be another group's.
-        if os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             return None
         self._kill_group()
-        status = self._process.wait()
-        self._process = None
+        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        self.pid = None
         self.state = "dead"
         self.restart_count += 1
         if now - self._started_at >= SETTLED_S:
@@ -92,12 +84,11 @@ class Child:
 
     def ask_to_stop(self, at_once: bool = False) -> None:
         """`at_once`: as if the supervisor had died."""
-        if self._process is not None:
-            # Not Popen.send_signal, which reaps a process that has ended: that is for `died` alone.
-            os.kill(self._process.pid, self.program.death_signal if at_once else self.program.stop_signal)
+        if self.pid is not None:
+            os.kill(self.pid, self.program.death_signal if at_once else self.program.stop_signal)
 
     def kill(self) -> None:
-        if self._process is not None:
+        if self.pid is not None:
             self._kill_group()
 
     def log_tail(self) -> str:
@@ -109,7 +100,7 @@ class Child:
         return lines[-1][:300] if lines else "its log is empty"
 
     def _kill_group(self) -> None:
-        assert self._process is not None
+        assert self.pid is not None
         for kill in (os.killpg, os.kill):  # it leads a group only from its `setsid` on
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                kill(self._process.pid, signal.SIGKILL)
+                kill(self.pid, signal.SIGKILL)

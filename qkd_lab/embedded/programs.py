@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -25,6 +24,22 @@ from qkd_lab.topology import Topology
 # Names another package of entry modules than the lab's own; tests use it.
 SERVICES_VARIABLE = "QKD_LAB_SERVICES"
 HEALTH_TIMEOUT_S = 3.0
+
+# What most services import. Not prometheus_client, which looks at its importer's environment, and not Qiskit: a key
+# never lies in a process that has it.
+SHARED_MODULES = (
+    "flask",
+    "gunicorn.app.base",
+    "gunicorn.workers.gthread",
+    "kme.web.operator",
+    "kme.web.sae",
+    "mutual_tls.app",
+    "mutual_tls.client",
+    "qkd_lab.setting_tables",
+    "qkd_lab.topology",
+    "qkde.node.ends",
+    "qkde.node.web",
+)
 
 
 def programs(
@@ -89,7 +104,7 @@ def _service(
     return Program(
         process.name,
         process.kind,
-        lambda: [sys.executable, "-m", f"{package}.{process.module}"],
+        lambda: ["-m", f"{package}.{process.module}"],
         _health(lab, process, book[process.name]["ops"]),
         lab.log(process.name),
         state,

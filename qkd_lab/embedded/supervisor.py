@@ -23,8 +23,9 @@ from qkd_lab.addresses import embedded, endpoints
 from qkd_lab.embedded.child import Child
 from qkd_lab.embedded.control import remove
 from qkd_lab.embedded.databases import NotReady, Servers
+from qkd_lab.embedded.launch import Launcher
 from qkd_lab.embedded.ports import Ports
-from qkd_lab.embedded.programs import programs
+from qkd_lab.embedded.programs import SHARED_MODULES, programs
 from qkd_lab.embedded.takeover import known_addresses
 from qkd_lab.lab_folder import LabError, LabFolder, write_json
 from qkd_lab.pki.authority import PkiError
@@ -49,7 +50,11 @@ class Supervisor:
     """
 
     def __init__(
-        self, children: list[Child], record: Callable[[str, list[Child]], None], report: Report, owner: int = 0
+        self,
+        children: list[Child],
+        record: Callable[[str, list[Child]], None],
+        report: Report,
+        owner: int = 0,
     ) -> None:
         self.children = children
         self._owner = owner
@@ -139,7 +144,7 @@ def supervise(lab: LabFolder, topology_file: Path, timeout_s: float, report: Rep
     started_at = time.time()
     ports = Ports()
     supervisor: Supervisor | None = None
-    with lock(lab):
+    with lock(lab), contextlib.closing(Launcher(SHARED_MODULES)) as launcher:
         state = lab.read_state()
         try:
             report("preparing")
@@ -158,7 +163,7 @@ def supervise(lab: LabFolder, topology_file: Path, timeout_s: float, report: Rep
                 }
                 write_json(lab.state, {**kept, "phase": phase, "processes": shown})
 
-            children = [Child(program) for program in programs(lab, topology, book, servers, os.environ)]
+            children = [Child(program, launcher) for program in programs(lab, topology, book, servers, os.environ)]
             record("starting", children)
             supervisor = Supervisor(children, record, report, owner)
             if supervisor.start(timeout_s):

@@ -13,6 +13,7 @@ from pathlib import Path
 from qkd_lab.addresses import embedded, endpoints
 from qkd_lab.embedded.child import Child
 from qkd_lab.embedded.databases import NotReady, Servers
+from qkd_lab.embedded.launch import Launcher
 from qkd_lab.embedded.ports import Ports
 from qkd_lab.embedded.programs import programs
 from qkd_lab.lab_folder import LabFolder
@@ -69,9 +70,12 @@ def lab_by_hand(folder: Path) -> Iterator[ByHand]:
     book = embedded(topology, ports.take, {})
     servers = Servers.choose(lab, {}, os.environ)
     lab.prepare(topology, book, endpoints(topology, book))
-    children = {program.name: Child(program) for program in programs(lab, topology, book, servers, os.environ)}
+    launcher = Launcher()
+    children = {
+        program.name: Child(program, launcher) for program in programs(lab, topology, book, servers, os.environ)
+    }
     network = ByHand(UsedLab(folder, lambda: ""), children)
-    with closing(ports):
+    with closing(ports), closing(launcher):
         try:
             yield network
         finally:

@@ -10,13 +10,14 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from qkd_lab.embedded.child import Child, Program
 from qkd_lab.embedded.databases import NotReady, Postgres, Redis, Servers
+from qkd_lab.embedded.launch import Launcher
 from qkd_lab.embedded.stores import POSTGRES_NAME, REDIS_SETTINGS
 from qkd_lab.embedded.unprivileged import User
 from qkd_lab.lab_folder import LabFolder
@@ -31,7 +32,7 @@ def postgres_dsn(request) -> Iterator[str]:
     if not IN_CONTAINERS:
         servers: Servers = request.getfixturevalue("embedded_servers")
         server = Postgres("postgres", servers.postgres, servers.postgres_user, servers.data, free_port(), PASSWORD)
-        with running(server, servers.postgres_user, servers.data):
+        with running(request.getfixturevalue("launcher"), server, servers.postgres_user, servers.data):
             yield f"postgresql://{POSTGRES_NAME}:{PASSWORD}@127.0.0.1:{server.port}/{POSTGRES_NAME}"
         return
     from testcontainers.community.postgres import PostgresContainer
@@ -47,7 +48,9 @@ def redis_url(request) -> Iterator[str]:
         servers: Servers = request.getfixturevalue("embedded_servers")
         server = Redis("redis", servers.redis, servers.redis_user, servers.data, free_port(), PASSWORD)
         # A database for each KME; a site of the lab has a server of its own.
-        with running(server, servers.redis_user, servers.data, "--databases", "16"):
+        with running(
+            request.getfixturevalue("launcher"), server, servers.redis_user, servers.data, "--databases", "16"
+        ):
             yield f"redis://:{PASSWORD}@127.0.0.1:{server.port}"
         return
     from testcontainers.community.redis import RedisContainer
@@ -68,14 +71,20 @@ def embedded_servers(tmp_path_factory) -> Iterator[Servers]:
     shutil.rmtree(servers.data)  # as root it may lie outside of pytest's folders
 
 
+@pytest.fixture(scope="session")
+def launcher() -> Iterator[Launcher]:
+    with closing(Launcher()) as one:
+        yield one
+
+
 @contextmanager
-def running(server: Postgres | Redis, user: User, data: Path, *arguments: str) -> Iterator[None]:
+def running(launcher: Launcher, server: Postgres | Redis, user: User, data: Path, *arguments: str) -> Iterator[None]:
     log = data / f"{server.name}.log"
 
     def command() -> list[str]:
         return [*server.command(), *arguments]
 
-    child = Child(Program(server.name, server.name, command, server.check, log, Path("/"), os.environ, user))
+    child = Child(Program(server.name, server.name, command, server.check, log, Path("/"), os.environ, user), launcher)
     child.start(time.monotonic())
     try:
         wait_until_ready(server)

@@ -15,6 +15,7 @@ import pytest
 import redis
 from flask import Flask
 from flask.testing import FlaskClient
+from restore_steps import Received, is_back
 
 from kme.entity import Entity
 from kme.kek_folder import KekFolder
@@ -352,3 +353,15 @@ def _empty(dsn: str) -> None:
         for table in set(tables) - {"leadership"}:
             cursor.execute(f"DELETE FROM {table}")
     connection.close()
+
+
+@pytest.fixture
+def running(network):
+    """Both KMEs after their stores were compared, with keys in their pools."""
+    network.step_until(lambda: is_back(network))
+    return network
+
+
+@pytest.fixture
+def received() -> Received:
+    return Received()

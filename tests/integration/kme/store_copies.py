@@ -15,6 +15,7 @@ from psycopg2.sql import SQL, Identifier, Literal
 
 from qkd_lab.embedded.child import Child, Program
 from qkd_lab.embedded.databases import NotReady, Redis, Servers
+from qkd_lab.embedded.launch import Launcher
 
 PASSWORD = "restores"
 
@@ -22,7 +23,8 @@ PASSWORD = "restores"
 class RedisCopies:
     """A Redis server of one site's own, with its append-only file."""
 
-    def __init__(self, servers: Servers, name: str) -> None:
+    def __init__(self, servers: Servers, name: str, launcher: Launcher) -> None:
+        self._launcher = launcher
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -35,7 +37,7 @@ class RedisCopies:
     def start(self) -> None:
         one = self._server
         program = Program(one.name, one.name, one.command, one.check, self._log, Path("/"), os.environ, one.user)
-        self._child = Child(program)
+        self._child = Child(program, self._launcher)
         self._child.start(time.monotonic())
         deadline = time.monotonic() + 30
         while True:

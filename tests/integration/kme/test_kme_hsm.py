@@ -48,7 +48,7 @@ def token(tmp_path, monkeypatch):
 @pytest.fixture
 def folder(tmp_path, token):
     (tmp_path / "keks").mkdir()
-    return lambda: KekFolder(tmp_path / "keks", TokenSeal(token))
+    return lambda: KekFolder(tmp_path / "keks", TokenSeal(token, tmp_path / "refused"))
 
 
 def test_a_kme_delivers_and_rotates_with_its_kek_sealed_by_a_token(network, make_site, folder):
@@ -88,9 +88,9 @@ def test_what_was_sealed_opens_after_a_restart_and_in_no_other_token(folder, tok
     command = ["softhsm2-util", "--init-token", "--free", "--label", "other", "--so-pin", "4711", "--pin", PIN]
     subprocess.run(command, check=True, capture_output=True)
     other = TokenKey(token.module, "other", token.label, token.pin_file)
-    TokenSeal(other).close(b"x")  # makes its key
+    TokenSeal(other, tmp_path / "refused").close(b"x")  # makes its key
     with pytest.raises(Unavailable, match="another key sealed it"):
-        KeyRing(None, KekFolder(tmp_path / "keks", TokenSeal(other)))
+        KeyRing(None, KekFolder(tmp_path / "keks", TokenSeal(other, tmp_path / "refused")))
 
 
 @pytest.mark.parametrize(
@@ -104,17 +104,32 @@ def test_what_was_sealed_opens_after_a_restart_and_in_no_other_token(folder, tok
     ],
 )
 def test_what_keeps_the_token_from_working_is_told(folder, token, tmp_path, change, told):
-    sealed = TokenSeal(token).close(b"a secret")
+    sealed = TokenSeal(token, tmp_path / "refused").close(b"a secret")
     (tmp_path / "wrong").write_text("0000")
     if "pin_file" in change:
         change = {"pin_file": tmp_path / change["pin_file"]}
     values = {"module": token.module, "token": token.token, "label": token.label, "pin_file": token.pin_file} | change
     with pytest.raises(Unavailable, match=told) as raised:
-        TokenSeal(TokenKey(**values)).open(sealed)
+        TokenSeal(TokenKey(**values), tmp_path / "refused").open(sealed)
     assert PIN not in str(raised.value) and sealed not in str(raised.value)
 
 
-def test_a_key_that_could_leave_the_token_is_refused(token):
+def test_a_pin_that_was_refused_is_not_tried_again_until_its_file_is_written(token, tmp_path, monkeypatch):
+    sealed = TokenSeal(token, tmp_path / "refused").close(b"a secret")
+    token.pin_file.write_text("0000\n")
+    with pytest.raises(Unavailable, match="its PIN is wrong"):
+        TokenSeal(token, tmp_path / "refused").open(sealed)
+    with monkeypatch.context() as without_token:
+        without_token.setattr(subprocess, "run", lambda *_, **__: pytest.fail("the token was asked"))
+        for _ in range(3):  # as many processes, or starts of one
+            with pytest.raises(Unavailable, match="not tried again") as raised:
+                TokenSeal(token, tmp_path / "refused").open(sealed)
+    assert str(token.pin_file) in str(raised.value) and "0000" not in str(raised.value)
+    token.pin_file.write_text(f"{PIN}\n")
+    assert TokenSeal(token, tmp_path / "refused").open(sealed) == b"a secret"
+
+
+def test_a_key_that_could_leave_the_token_is_refused(token, tmp_path):
     import pkcs11
 
     attribute = pkcs11.Attribute
@@ -122,4 +137,4 @@ def test_a_key_that_could_leave_the_token_is_refused(token):
         template = {attribute.SENSITIVE: False, attribute.EXTRACTABLE: True}
         session.generate_key(pkcs11.KeyType.AES, 256, label="kek", store=True, template=template)
     with pytest.raises(Unavailable, match="stays in the token"):
-        TokenSeal(token).close(b"a secret")
+        TokenSeal(token, tmp_path / "refused").close(b"a secret")

@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from kme.errors import Unavailable
-from kme.model import KeyRequest
+from kme.model import Connection, KeyRequest
 
+from administration_steps import events
 from kme_steps import (
     ask,
     assert_accounts,
@@ -58,6 +59,31 @@ def test_each_recipient_gets_the_identical_keys_once_whoever_is_first(wide):
     for site in (wide.a, wide.b):
         account = site.entity.account()
         assert (account.copied, account.delivered) == (3 * 256, 2 * 3 * 256)
+
+
+def test_keys_of_two_connections_fetched_at_once_are_in_the_audit_trail_under_each(wide):
+    connected(wide, "sae-a", "third-b")
+    catalogue = wide.a.entity.catalogue
+    wide.step_until(lambda: wide.a.entity.pool_count(catalogue.between("sae-a", "third-b")))
+    shared = ask(wide, "sae-a", "other", number=2, additional_slave_SAE_IDs=["third-b"]).get_json()["keys"]
+    own = ask(wide, "sae-a", "third-b", number=1).get_json()["keys"]
+    assert fetch(wide, "third-b", "sae-a", [shared[0], own[0], shared[1]]).status_code == 200
+    assert fetch(wide, "other", "sae-a", shared).status_code == 200
+    of_shared, of_own = (
+        str(Connection("kme-a", "kme-b", "sae-a", slave).connection_id) for slave in ("other", "third-b")
+    )
+    delivered = [(row["connection_id"], row["sae_id"], ids_in(row)) for row in events(wide.b, "keys_delivered")]
+    shared_ids, own_ids = ({key["key_ID"] for key in keys} for keys in (shared, own))
+    first = [(of_shared, "third-b", shared_ids), (of_own, "third-b", own_ids)]
+    assert delivered == [*first, (of_shared, "other", shared_ids)]
+    assert [row["bits"] for row in events(wide.b, "keys_delivered")] == [512, 256, 512]
+    consumed = [(row["connection_id"], ids_in(row)) for row in events(wide.b, "keys_consumed")]
+    assert consumed == [(of_own, own_ids), (of_shared, shared_ids)]
+    assert_accounts(wide)
+
+
+def ids_in(row) -> set[str]:
+    return set(row["key_ids"])
 
 
 def test_only_the_named_saes_are_entitled_and_nobody_loses_a_key_by_the_others_attempts(wide):

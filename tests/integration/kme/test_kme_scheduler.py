@@ -9,6 +9,7 @@ import pytest
 
 from kme.errors import Conflict, Unavailable
 from kme.model import Connection, Link
+from kme.pace import Pace
 from kme.scheduler import Chore, Scheduler
 from kme.web.operator import health_app
 from mutual_tls.app import CALLER
@@ -146,7 +147,7 @@ def test_it_waits_for_its_stores_and_then_runs_until_it_is_told_to_stop(network,
             stop.set()
 
     with caplog.at_level(logging.WARNING):
-        Scheduler([Keeper()], network.a.entity.audit, prepare, lambda: None, interval_s=0.0).run(stop)
+        Scheduler([Keeper()], network.a.entity.audit, prepare, lambda: None, pace=Pace(0.0)).run(stop)
     assert [record.getMessage() for record in caplog.records] == ["waiting: Postgres does not answer: refused"]
 
 
@@ -165,7 +166,7 @@ def test_what_a_link_did_not_foresee_does_not_stop_the_others(network):
             if len(steps) == 3:
                 stop.set()
 
-    Scheduler([Broken(), Working()], network.a.entity.audit, lambda: None, lambda: None, interval_s=0.0).run(stop)
+    Scheduler([Broken(), Working()], network.a.entity.audit, lambda: None, lambda: None, pace=Pace(0.0)).run(stop)
     assert len(steps) == 3
 
 
@@ -187,7 +188,7 @@ def test_nothing_is_done_while_what_comes_first_fails(network):
     one, ready = network.a.entity, lambda: None
     chore = Chore("chore", lambda: done.append(len(trouble)))
     scheduler = Scheduler(
-        [Keeper()], one.audit, ready, ready, interval_s=0.001, first=Chore("first", compare), chores=[chore]
+        [Keeper()], one.audit, ready, ready, pace=Pace(0.001), first=Chore("first", compare), chores=[chore]
     )
     with pytest.raises(Unavailable):
         scheduler.step()
@@ -206,7 +207,7 @@ def test_a_topology_that_cannot_be_served_is_said_in_one_line(network, caplog):
             stop.set()
         network.a.entity.prepare(["sae-a"], [bad])
 
-    scheduler = Scheduler([], network.a.entity.audit, prepare, lambda: None, interval_s=0.0)
+    scheduler = Scheduler([], network.a.entity.audit, prepare, lambda: None, pace=Pace(0.0))
     with caplog.at_level(logging.WARNING):
         scheduler.run(stop)
     (line,) = [record.getMessage() for record in caplog.records]
@@ -251,7 +252,7 @@ def test_the_scheduler_is_healthy_only_once_the_stores_are_prepared(network):
             raise ZeroDivisionError
 
     watching = Watching(network.a.entity.settings.links[0], lambda message: message is None, stop)
-    scheduler = Scheduler([watching], network.a.entity.audit, prepare, lambda: None, interval_s=0.001)
+    scheduler = Scheduler([watching], network.a.entity.audit, prepare, lambda: None, pace=Pace(0.001))
     watching.scheduler = scheduler
     scheduler.run(stop)
     assert said == [
@@ -272,7 +273,7 @@ def test_a_scheduler_one_of_whose_threads_died_is_not_healthy(network):
 
     stop = threading.Event()
     watching = Watching(network.a.entity.settings.links[0], lambda message: message and "ended" in message, stop)
-    scheduler = Scheduler([Dying(), watching], network.a.entity.audit, lambda: None, lambda: None, interval_s=0.001)
+    scheduler = Scheduler([Dying(), watching], network.a.entity.audit, lambda: None, lambda: None, pace=Pace(0.001))
     watching.scheduler = scheduler
     scheduler.run(stop)
     assert watching.said[-1] == "the scheduler's work has ended on link x-y: restart it"

@@ -17,7 +17,6 @@ from restore_steps import (
     epochs,
     exchange,
     give,
-    is_back,
     step,
     take,
 )
@@ -30,17 +29,6 @@ from kme.witness_store import Mark
 from mutual_tls.identity import Identity
 
 from kme_steps import Crash, assert_accounts, crash_in
-
-
-@pytest.fixture
-def running(network):
-    network.step_until(lambda: is_back(network))
-    return network
-
-
-@pytest.fixture
-def received() -> Received:
-    return Received()
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -111,6 +99,17 @@ def test_what_is_in_postgres_and_at_the_peer_is_never_ahead(running, received):
         assert now == at_peer == recorded
         take(running, received)
         assert one.entity.witness_store.read().own.count == now.count + 1
+
+
+def test_what_was_compared_before_redis_has_started_again_does_not_count_for_now(running):
+    one = running.a.entity
+    now = one.witness_store.read()
+    with one.keystore.answering() as store:
+        store.hset("witness", "checked", "the run before")
+    one.witness_store.note_record(now.own, "the run before")
+    assert not one.witness_store.read().is_checked
+    one.witness_store.note_record(now.own, now.run)
+    assert one.witness_store.read().is_checked
 
 
 def test_a_message_of_the_witness_that_comes_late_or_twice_changes_nothing(running, received):

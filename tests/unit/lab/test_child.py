@@ -1,14 +1,26 @@
 """What dies is started again with a pause that grows, and shrinks again when it has run for long."""
 
+import contextlib
 import os
 import time
 from pathlib import Path
 
+import pytest
+
 from qkd_lab.embedded.child import FIRST_PAUSE_S, LONGEST_PAUSE_S, SETTLED_S, Child, Program
+from qkd_lab.embedded.launch import Launcher
 
 
-def child_of(command: list[str], folder: Path) -> Child:
-    return Child(Program("one", "sae", lambda: command, lambda: None, folder / "log", folder, dict(os.environ)))
+@pytest.fixture(scope="module")
+def launcher():
+    with contextlib.closing(Launcher()) as one:
+        yield one
+
+
+def child_of(command: list[str], folder: Path, launcher: Launcher) -> Child:
+    return Child(
+        Program("one", "sae", lambda: command, lambda: None, folder / "log", folder, dict(os.environ)), launcher
+    )
 
 
 def pause_after(child: Child, ran_s: float) -> float:
@@ -20,16 +32,16 @@ def pause_after(child: Child, ran_s: float) -> float:
     return child.start_at - ran_s
 
 
-def test_the_pause_before_another_start_doubles_up_to_a_limit(tmp_path):
-    child = child_of(["false"], tmp_path)
+def test_the_pause_before_another_start_doubles_up_to_a_limit(tmp_path, launcher):
+    child = child_of(["false"], tmp_path, launcher)
     pauses = [pause_after(child, 1.0) for _ in range(8)]
     assert pauses == [min(FIRST_PAUSE_S * 2**number, LONGEST_PAUSE_S) for number in range(8)]
     assert pauses[-1] == LONGEST_PAUSE_S
     assert child.restart_count == 8
 
 
-def test_what_has_run_for_long_is_started_again_at_once(tmp_path):
-    child = child_of(["false"], tmp_path)
+def test_what_has_run_for_long_is_started_again_at_once(tmp_path, launcher):
+    child = child_of(["false"], tmp_path, launcher)
     for _ in range(4):
         pause_after(child, 1.0)
     assert pause_after(child, SETTLED_S) == FIRST_PAUSE_S

@@ -21,6 +21,7 @@ DRIVER = """
     from qkd_lab.embedded import supervisor
     from qkd_lab.embedded.child import Child, Program
     from qkd_lab.embedded.databases import NotReady
+    from qkd_lab.embedded.launch import Launcher
     from qkd_lab.lab_folder import LabError
 
     def program(folder, name, spec):
@@ -40,7 +41,8 @@ DRIVER = """
     def record(phase, children):
         say("record", phase=phase, pids={child.program.name: child.pid for child in children})
 
-    children = [Child(program(folder, name, spec)) for name, spec in json.loads(sys.argv[2]).items()]
+    launcher = Launcher()
+    children = [Child(program(folder, name, spec), launcher) for name, spec in json.loads(sys.argv[2]).items()]
     whole = supervisor.Supervisor(children, record, say)
     try:
         if whole.start(float(sys.argv[3])):

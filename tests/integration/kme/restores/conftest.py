@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from restore_steps import Received, Stores, is_back
+from restore_steps import Stores
 from store_copies import PostgresCopies, RedisCopies
 
 
 @pytest.fixture(scope="module")
-def redis_servers(embedded_servers):
-    servers = {kme_id: RedisCopies(embedded_servers, f"redis-of-{kme_id}") for kme_id in ("kme-a", "kme-b")}
+def redis_servers(embedded_servers, launcher):
+    ids = ("kme-a", "kme-b")
+    servers = {kme_id: RedisCopies(embedded_servers, f"redis-of-{kme_id}", launcher) for kme_id in ids}
     for one in servers.values():
         one.start()
     yield servers
@@ -28,14 +29,3 @@ def stores(redis_servers, databases) -> dict[str, Stores]:
         kme_id: Stores(one, PostgresCopies(databases[kme_id.replace("-", "_")]))
         for kme_id, one in redis_servers.items()
     }
-
-
-@pytest.fixture
-def running(network):
-    network.step_until(lambda: is_back(network))
-    return network
-
-
-@pytest.fixture
-def received() -> Received:
-    return Received()
