@@ -14,6 +14,7 @@ from qkd_lab.configuration import shown
 from qkd_lab.experiments import grid
 from qkd_lab.experiments.errors import ExperimentError
 from qkd_lab.experiments.parameters import KINDS, check_name, checked_value, names_of, required_of, resolved
+from qkd_lab.experiments.result_names import results_of
 from qkde.parameter_sets import InvalidParameterSet
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -104,7 +105,7 @@ def _experiment(name: str, content: Mapping[str, Any]) -> Experiment:
     if len(set(names)) < len(names):
         raise ExperimentError("key series: a name is there twice, expected each once")
     panels = tuple(
-        _panel(table, names, f"panel {number}") for number, table in enumerate(values.pop("panels"), start=1)
+        _panel(table, series, f"panel {number}") for number, table in enumerate(values.pop("panels"), start=1)
     )
     given = {key: values[key] for key in ("title", "seed", "description") if key in values}
     return Experiment(name, series=series, panels=panels, references=tuple(values.get("references", ())), **given)
@@ -142,15 +143,27 @@ def _series(shared: Mapping[str, Any], table: Mapping[str, Any], where: str) -> 
     return Series(values["name"], kind, repetitions, tuple(swept), points)
 
 
-def _panel(table: Mapping[str, Any], names: list[str], where: str) -> Panel:
+def _panel(table: Mapping[str, Any], series: tuple[Series, ...], where: str) -> Panel:
     values = _read(table, PANEL, f"{where}, key")
+    names = [one.name for one in series]
     for name in values.get("series", ()):
         if name not in names:
             raise ExperimentError(f"{where}, key series: no series {name!r}, expected some of {', '.join(names)}")
     y = values.pop("y")
-    return Panel(
-        y=(y,) if isinstance(y, str) else tuple(y), series=tuple(values.pop("series", ())), **values
-    )
+    panel = Panel(y=(y,) if isinstance(y, str) else tuple(y), series=tuple(values.pop("series", ())), **values)
+    _check_drawn(panel, [one for one in series if not panel.series or one.name in panel.series], where)
+    return panel
+
+
+def _check_drawn(panel: Panel, series: list[Series], where: str) -> None:
+    """Raises ExperimentError where none of the series has what is drawn: before a sweep, not when it is plotted."""
+    along = {one.name: (*one.swept, *results_of(one.kind, one.points)) for one in series}
+    check_name(panel.x, tuple(name for names in along.values() for name in names), f"{where}, key x,")
+    having_x = [one for one in series if panel.x in along[one.name]]
+    for y in panel.y:
+        check_name(y, tuple(name for one in having_x for name in results_of(one.kind, one.points)), f"{where}, key y,")
+    for name in panel.where:
+        check_name(name, tuple(name for one in series for name in one.points[0]), f"{where}, key where,")
 
 
 @dataclass(frozen=True)
