@@ -117,6 +117,8 @@ def _series(shared: Mapping[str, Any], table: Mapping[str, Any], where: str) -> 
     kind = values["kind"]
     fixed = {**shared["fixed"], **values["fixed"]}
     axes = values.get("sweep", shared["sweep"])
+    if "model" in axes:
+        raise ExperimentError(f"{where} model: swept, expected it fixed: a series for each")
     if "model" in fixed:  # which other names there are depends on it
         checked_value("model", fixed["model"], where)
     allowed = names_of(kind, fixed)
@@ -125,7 +127,7 @@ def _series(shared: Mapping[str, Any], table: Mapping[str, Any], where: str) -> 
     if both := set(fixed) & set(axes):
         raise ExperimentError(f"{where} {min(both)}: fixed and swept, expected one of them")
     for name in required_of(kind, fixed):
-        if name not in fixed and (name not in axes or name == "model"):
+        if name not in fixed and name not in axes:
             raise ExperimentError(f"{where} {name}: missing, expected it among the fixed parameters or the swept ones")
     chosen = {name: checked_value(name, value, where) for name, value in fixed.items()}
     swept = {name: grid.axis(name, written, where) for name, written in axes.items()}
@@ -164,6 +166,9 @@ def _check_drawn(panel: Panel, series: list[Series], where: str) -> None:
         check_name(y, tuple(name for one in having_x for name in results_of(one.kind, one.points)), f"{where}, key y,")
     for name in panel.where:
         check_name(name, tuple(name for one in series for name in one.points[0]), f"{where}, key where,")
+    points = (point for one in series for point in one.points)
+    if not any(all(point.get(name, wanted) == wanted for name, wanted in panel.where.items()) for point in points):
+        raise ExperimentError(f"{where}, key where: no point is there, expected values that some point has")
 
 
 @dataclass(frozen=True)

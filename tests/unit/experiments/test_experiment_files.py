@@ -134,6 +134,16 @@ def test_the_experiments_of_the_package_can_be_run_as_they_are():
             "panel 1, key y, rounds: unknown, expected some of gain",
         ),
         ('y = "qber_test"', 'y = "gain"\nwhere.qber = 1', "panel 1, key where, qber: unknown"),
+        (
+            'y = "qber_test"',
+            'y = "gain"\nwhere.depolarizing = 0.3',
+            "panel 1, key where: no point is there, expected values",
+        ),
+        (
+            'fixed = { model = "link" }',
+            'sweep = { model = ["link"] }',
+            "series 2 (theory), key model: swept, expected it fixed",
+        ),
         ("depolarizing = [", "qber_tolerance = [", "key qber_tolerance: fixed and swept, expected one of them"),
         ('source = "single-photon"', 'set = "moon"', "key set: no parameter set 'moon': expected gys, ideal, lab"),
         ("seed = 7", "seed =", "not a TOML file"),
