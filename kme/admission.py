@@ -34,7 +34,8 @@ class Admission:
         self._uncounted: Counter[str] = Counter()
 
     def limits(self, sae_id: str) -> SaeLimits:
-        sae = self._catalogue.sae(sae_id)
+        # As remembered: a call that goes on makes sure that it is what holds now (`Catalogue.decided`).
+        sae = self._catalogue.remembered().saes.get(sae_id)
         return sae.limits.over(self._settings.default_limits) if sae else SaeLimits()
 
     def admit(self, sae_id: str) -> None:

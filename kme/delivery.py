@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from uuid import UUID
 
-from kme.catalogue import Catalogue, refuse_suspended
+from kme.catalogue import Catalogue, Known, refuse_suspended
 from kme.errors import BadRequest, NotEntitled, TooFewKeys
 from kme.etsi014 import KEYS_NOT_FOUND, SIZE_NOT_IN_BYTES
 from kme.extensions import MANDATORY_NOT_MET, PREFIX, Terms, mandatory_terms, preferred_terms
@@ -51,7 +52,7 @@ class Delivery:
         self._witness = WitnessStore(keystore)
 
     def status(self, caller: str, slave_sae_id: str) -> PoolStatus:
-        _, connection = self._as_master(caller, slave_sae_id)
+        _, connection = self._as_master(self._catalogue.current(), caller, slave_sae_id)
         count = self._keystore.stored_key_count(connection.connection_id, connection.key_size_bits)
         return PoolStatus(connection, min(count, connection.max_key_count))
 
@@ -60,25 +61,13 @@ class Delivery:
     ) -> list[Key]:
         """Gives the master `request.number` keys that nobody else gets, or raises and gives none.
 
-        One atomic step, without Postgres and without the peer, where the pool has them. From the moment they are taken
-        they count as delivered, even where the answer is lost. Keys cut for a caller that is not there any more
-        (`is_there`) are voided instead.
+        One atomic step, the only call of any store, where the pool has them; no call of the peer. From the moment they
+        are taken they count as delivered, even where the answer is lost. Keys cut for a caller that is not there any
+        more (`is_there`) are voided instead.
         """
-        sae, connection = self._as_master(caller, slave_sae_id)
-        terms = mandatory_terms(request.mandatory_extensions)
-        size_bits = check_request(request, connection)
-        limits = self._limits(sae, request.number * size_bits)
         if request.additional_slave_sae_ids:
-            additional = request.additional_slave_sae_ids
-            delivered = self._on_demand.deliver(connection, additional, size_bits, request.number, is_there, limits)
-            return self._unwrapped(connection, delivered)
-        preferred = preferred_terms(terms, request.optional_extensions)
-        found = self._take(connection, size_bits, request.number, preferred, limits)
-        if isinstance(found, int) and preferred != terms:
-            found = self._take(connection, size_bits, request.number, terms, limits)
-        if isinstance(found, int):
-            found = self._take_fresh(connection, size_bits, request.number, terms, limits, request.number - found)
-        return self._unwrapped(connection, found)
+            return self._deliver_to_several(self._catalogue.current(), caller, slave_sae_id, request, is_there)
+        return self._catalogue.decided(lambda known: self._deliver(known, caller, slave_sae_id, request))
 
     def dec_keys(self, caller: str, master_sae_id: str, key_ids: Sequence[UUID]) -> list[Key]:
         """Gives a recipient the keys it names, in that order, each for the only time; or raises and consumes none.
@@ -86,13 +75,48 @@ class Delivery:
         What entitles it is that the keys were made for it. A connection with the master it needs only to be told more
         than that there is none: an additional slave may have no connection at all.
         """
-        self._catalogue.admit(caller)
-        if connection := self._catalogue.by_id(connection_id_of(master_sae_id, caller)):
+        return self._catalogue.decided(lambda known: self._fetch(known, caller, master_sae_id, key_ids))
+
+    def _deliver(self, known: Known, caller: str, slave_sae_id: str, request: KeyRequest) -> list[Key]:
+        sae, connection = self._as_master(known, caller, slave_sae_id)
+        terms = mandatory_terms(request.mandatory_extensions)
+        size_bits = check_request(request, connection)
+        take = partial(
+            self._keystore.take_keys,
+            connection.connection_id,
+            size_bits,
+            request.number,
+            caller,
+            limits=self._limits(sae, request.number * size_bits),
+            mark=known.mark,
+        )
+        preferred = preferred_terms(terms, request.optional_extensions)
+        found = take(max_age_ms=preferred.max_age_ms)
+        if isinstance(found, int) and preferred != terms:
+            found = take(max_age_ms=terms.max_age_ms)
+        if isinstance(found, int):
+            found = self._take_fresh(take, connection, size_bits, request.number, terms, request.number - found)
+        return self._unwrapped(connection, found)
+
+    def _deliver_to_several(
+        self, known: Known, caller: str, slave_sae_id: str, request: KeyRequest, is_there: Callable[[], bool]
+    ) -> list[Key]:
+        sae, connection = self._as_master(known, caller, slave_sae_id)
+        mandatory_terms(request.mandatory_extensions)  # keys that are cut now meet all there are
+        size_bits = check_request(request, connection)
+        limits = self._limits(sae, request.number * size_bits)
+        additional = request.additional_slave_sae_ids
+        found = self._on_demand.deliver(connection, additional, size_bits, request.number, is_there, limits)
+        return self._unwrapped(connection, found)
+
+    def _fetch(self, known: Known, caller: str, master_sae_id: str, key_ids: Sequence[UUID]) -> list[Key]:
+        known.admit(caller)
+        if connection := known.connections.get(connection_id_of(master_sae_id, caller)):
             refuse_suspended(connection)
-        found = self._keystore.fetch_keys(master_sae_id, key_ids, caller)
+        found = self._keystore.fetch_keys(master_sae_id, key_ids, caller, known.mark)
         if isinstance(found, NotFetched):
             if not found.own_count:
-                connection = self._catalogue.between(master_sae_id, caller)
+                connection = known.between(master_sae_id, caller)
                 if connection.target_kme_id != self._settings.kme_id:
                     raise BadRequest(f"keys for slave SAE {caller} are delivered by {connection.target_kme_id}")
             if not found.is_entitled:
@@ -102,8 +126,8 @@ class Delivery:
         self._delivered(master_sae_id, caller, "slave", *_size_of(keys))
         return keys
 
-    def _as_master(self, caller: str, slave_sae_id: str) -> tuple[Sae, Connection]:
-        sae, connection = self._catalogue.master(caller, slave_sae_id)
+    def _as_master(self, known: Known, caller: str, slave_sae_id: str) -> tuple[Sae, Connection]:
+        sae, connection = known.admit(caller), known.between(caller, slave_sae_id)
         if connection.source_kme_id != self._settings.kme_id:
             raise BadRequest(f"keys for master SAE {caller} are delivered by {connection.source_kme_id}")
         return sae, connection
@@ -119,19 +143,13 @@ class Delivery:
                 )
         return limits
 
-    def _take(
-        self, connection: Connection, size_bits: int, count: int, terms: Terms, limits: SaeLimits
-    ) -> list[tuple[UUID, bytes]] | int:
-        connection_id, master, age_ms = connection.connection_id, connection.master_sae_id, terms.max_age_ms
-        return self._keystore.take_keys(connection_id, size_bits, count, master, max_age_ms=age_ms, limits=limits)
-
     def _take_fresh(
         self,
+        take: Callable[..., list[tuple[UUID, bytes]] | int],
         connection: Connection,
         size_bits: int,
         count: int,
         terms: Terms,
-        limits: SaeLimits,
         missing_count: int,
     ) -> list[tuple[UUID, bytes]]:
         """The pool has too few: cuts more where the pool is not the scheduler's to fill, or has too old ones."""
@@ -142,7 +160,7 @@ class Delivery:
         is_full = stored_count >= connection.max_key_count + connection.max_key_per_request
         if (not is_own_size or terms.max_age_ms is not None) and not is_full:
             self._on_demand.fill_pool(connection, size_bits, missing_count)
-        found = self._take(connection, size_bits, count, terms, limits)
+        found = take(max_age_ms=terms.max_age_ms)
         if not isinstance(found, int):
             return found
         if terms.max_age_ms is not None and stored_count >= count:

@@ -35,6 +35,9 @@ class Faults:
         return ", ".join(f"{name} {value}" for name, value in self.on.items()) or "none"
 
 
+NO_FAULTS = Faults()
+
+
 def faults_of(members: Mapping[str, Any]) -> Faults:
     """From the knobs by name; those that are not there are off. Raises BadRequest naming the knob and its range."""
     known = {knob.name for knob in fields(Faults)}
@@ -59,7 +62,10 @@ class FaultKnobs:
 
     @property
     def now(self) -> Faults:
-        values = dict(zip((knob.name for knob in fields(Faults)), self._values.tolist(), strict=True))
+        found = self._values.tolist()
+        if not any(found):
+            return NO_FAULTS
+        values = dict(zip((knob.name for knob in fields(Faults)), found, strict=True))
         return Faults(**values | {"empty_pools": bool(values["empty_pools"])})
 
     def set(self, faults: Faults) -> None:

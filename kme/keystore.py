@@ -55,6 +55,10 @@ class NotFetched:
     own_count: int
 
 
+class CatalogueChanged(Exception):
+    """Nothing was done: SAEs or connections are not what the caller went by any more."""
+
+
 @dataclass(frozen=True)
 class Cut:
     """What `cut.lua` does in one step. `entry` of the account: `stored`, or `burned` or `destroyed` where nobody here
@@ -188,19 +192,23 @@ class KeyStore(ScriptedRedis):
         max_age_ms: int | None = None,
         pool_id: UUID | None = None,
         limits: SaeLimits | None = None,
+        mark: bytes | None = None,
     ) -> list[tuple[UUID, bytes]] | int:
         """All `count` keys, wrapped, gone from the pool now; or how many there are, where they are too few.
 
         With `max_age_ms` only keys stored that recently count. `pool_id`: the request with a pool of its own. Raises
-        TooManyRequests where the master's quotas, of `limits`, leave no room for them now.
+        TooManyRequests where the master's quotas, of `limits`, leave no room for them now; CatalogueChanged where
+        `mark`, if given, is not the present one.
         """
         keys = [f"pool:{pool_id or connection_id}:{key_size_bits}", "account", "audit", f"quota:{master_sae_id}"]
         args = [count, key_size_bits, connection_id.bytes, master_sae_id, self.now()]
         limits = limits or SaeLimits()
-        args += ["" if one is None else one for one in (max_age_ms, limits.bits_per_hour, limits.bits_per_day)]
+        args += ["" if one is None else one for one in (max_age_ms, limits.bits_per_hour, limits.bits_per_day, mark)]
         found = self.run("take_keys", keys, args)
         if isinstance(found, int):
             return found
+        if found[0] == b"changed":
+            raise CatalogueChanged
         if found[0] == b"closed":
             raise Unconfirmed(found[1].decode())
         if found[0] == b"quota":
@@ -212,11 +220,14 @@ class KeyStore(ScriptedRedis):
         return [(UUID(bytes=record[:16]), record[16 + _MOMENT_LENGTH :]) for record in found]
 
     def fetch_keys(
-        self, master_sae_id: str, key_ids: Sequence[UUID], caller: str
+        self, master_sae_id: str, key_ids: Sequence[UUID], caller: str, mark: bytes | None = None
     ) -> list[tuple[UUID, UUID, bytes]] | NotFetched:
-        """The caller's copies in the order asked, gone from here now: key id, connection id and wrapped key of each."""
-        args: list[Any] = [caller, master_sae_id, self.now(), *(key_id.bytes for key_id in key_ids)]
+        """The caller's copies in the order asked, gone from here now: key id, connection id and wrapped key of each.
+        `mark`: as for `take_keys`."""
+        args: list[Any] = [caller, master_sae_id, self.now(), mark or "", *(key_id.bytes for key_id in key_ids)]
         outcome, *found = self.run("fetch_keys", ["entitlement", "account", "audit"], args)
+        if outcome == b"changed":
+            raise CatalogueChanged
         if outcome == b"closed":
             raise Unconfirmed(found[0].decode())
         if outcome == b"unchecked":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -68,8 +68,13 @@ class SaeLimits:
 
     def over(self, default: SaeLimits) -> SaeLimits:
         """These, and the default where there is none."""
+        if self == _NO_LIMITS:
+            return default
         mine = {field.name: getattr(self, field.name) for field in fields(self)}
         return replace(default, **{name: value for name, value in mine.items() if value is not None})
+
+
+_NO_LIMITS = SaeLimits()
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ class Sae:
 
     sae_id: str
     suspended: bool = False
-    limits: SaeLimits = SaeLimits()
+    limits: SaeLimits = _NO_LIMITS
 
 
 @dataclass(frozen=True)
@@ -168,6 +173,7 @@ class Connection:
         return (self.revision, self.revised_by) > (other.revision, other.revised_by)
 
 
+@lru_cache(4096)
 def connection_id_of(master_sae_id: str, slave_sae_id: str) -> UUID:
     # A separator inside an SAE id must not make two pairs alike, hence the length.
     return uuid5(_CONNECTIONS, f"{len(master_sae_id)}|{master_sae_id}|{slave_sae_id}")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,9 @@ from kme.errors import Unavailable
 
 # Put before the scripts that call one of their functions.
 _PRELUDES = {"clock": r"\bsite_clocks\(", "witness": r"\b(count_act|this_run|bond_state|bond_of|bond_in|mark_in)\("}
+
+
+LOOKED_AT_AFTER_S = 1.0  # without use: whether the server has closed a connection since
 
 
 class ScriptedRedis:
@@ -41,11 +46,42 @@ class ScriptedRedis:
         for name, text in texts.items():
             needed = [prelude for word, prelude in preludes.items() if re.search(word, text)]
             self._scripts[name] = self._redis.register_script("".join([*needed, text]))
+        self._own = threading.local()
 
     def run(self, script: str, keys: list[str], args: list[Any]) -> Any:
         """One of the scripts."""
         with self.answering():
-            return self._scripts[script](keys=keys, args=args)
+            connection, sha = self._own_connection(), self._scripts[script].sha
+            try:
+                return _asked(connection, "EVALSHA", sha, len(keys), *keys, *args)
+            except redis.exceptions.NoScriptError:  # the server has started anew
+                _asked(connection, "SCRIPT LOAD", self._scripts[script].script)
+                return _asked(connection, "EVALSHA", sha, len(keys), *keys, *args)
+
+    def _own_connection(self) -> redis.Connection:
+        """This thread's, which it keeps: to get one from the pool and give it back would cost as much as the call."""
+        connection, now = getattr(self._own, "connection", None), time.monotonic()
+        if connection is None:
+            pool = self._redis.connection_pool
+            connection = self._own.connection = pool.connection_class(**pool.connection_kwargs)
+            self._own.used_at = 0.0
+        connection.connect()  # where it is not
+        used_at, self._own.used_at = self._own.used_at, now
+        if now < used_at + LOOKED_AT_AFTER_S:
+            return connection
+        try:
+            if not connection.can_read():
+                return connection
+        except redis.ConnectionError:
+            pass
+        connection.disconnect()  # closed by the server, or the rest of an answer that was given up
+        connection.connect()
+        return connection
+
+    def connect(self) -> None:
+        """Makes this thread's connection before it is needed. A store that does not answer is met by who needs it."""
+        with suppress(Unavailable), self.answering():
+            self._own_connection()
 
     @contextmanager
     def answering(self) -> Iterator[redis.Redis]:
@@ -69,3 +105,8 @@ class ScriptedRedis:
 
     def close(self) -> None:
         self._redis.close()
+
+
+def _asked(connection: redis.Connection, *command: Any) -> Any:
+    connection.send_command(*command)
+    return connection.read_response()

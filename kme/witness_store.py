@@ -88,7 +88,7 @@ class WitnessStore:
         return bool(self._keystore.run("begin_epoch", ["audit", "audit_end"], args))
 
     def note_record(self, mark: Mark, run: str) -> None:
-        """Postgres has acknowledged this mark, or a later one. `run`: in which it was read, and compared."""
+        """Postgres has acknowledged this mark or a later one, and was compared with it. `run`: in which it was read."""
         self._keystore.run("note_record", [], [mark.store, mark.count, run])
 
     def hear(self, kme_id: str, mark: Mark, confirmed_store: str = "") -> Mark:

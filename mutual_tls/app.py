@@ -77,36 +77,33 @@ def listener_app(
     `subject_counts`, `registered`: see `mutual_tls.identity.identity_of`; for listeners under an SAE authority alone.
     """
     app = Flask(name, static_folder=None)
+    app.ensure_sync = lambda function: function  # type: ignore[method-assign]  # none of ours is a coroutine; to look costs a few µs for each
     app.logger.addFilter(_without_text)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
 
-    @app.before_request
-    def read_chunks() -> Response | None:
+    def read_chunks(environ: dict[str, Any]) -> Response | None:
         # A body without a length would be cut off at the limit without a word, and the part before it taken for all.
-        if request.content_length is None and "chunked" in request.headers.get("Transfer-Encoding", "").lower():
+        if request.content_length is None and "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
             try:
-                body = request.environ["wsgi.input"].read(max_body_bytes + 1)
+                body = environ["wsgi.input"].read(max_body_bytes + 1)
             except Exception as error:  # the server's own, for chunks that are none or end half way; it may quote them
                 return problem(400, f"the request can't be read: {type(error).__name__}")
             if len(body) > max_body_bytes:
                 return problem(413, f"the body is larger than {max_body_bytes} bytes")
-            request.environ.update({"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))})
-        return None
-
-    @app.before_request
-    def query_is_text() -> Response | None:
-        try:  # Flask would fail on it, late, where the query is first looked at
-            request.query_string.decode()
-        except UnicodeDecodeError:
-            return problem(400, "the query is not UTF-8: percent-encode it")
+            environ.update({"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))})
         return None
 
     @app.before_request
     def admit() -> Response | None:
+        environ = request.environ
+        if "HTTP_TRANSFER_ENCODING" in environ and (refusal := read_chunks(environ)) is not None:
+            return refusal
+        try:  # Flask would fail on it, late, where the query is first looked at
+            request.query_string.decode()
+        except UnicodeDecodeError:
+            return problem(400, "the query is not UTF-8: percent-encode it")
         try:
-            caller = request.environ.get(CALLER) or identity_of_der(
-                request.environ[CERTIFICATE], subject_counts, registered
-            )
+            caller = environ.get(CALLER) or identity_of_der(environ[CERTIFICATE], subject_counts, registered)
         except (NoIdentity, KeyError, ValueError) as error:
             return problem(401, f"the caller's certificate gives no identity: {error}")
         if not admits(caller):
@@ -115,16 +112,13 @@ def listener_app(
         return None
 
     @app.after_request
-    def tell_the_outcome(response: Response) -> Response:
+    def finish(response: Response) -> Response:
         # The name of a view, never the path: a caller could make up as many as it likes.
         view = (request.endpoint or "none").rpartition(".")[2]
-        request.environ[OUTCOME] = view, refusal_reason(response) if response.status_code >= 400 else None
-        return response
-
-    @app.after_request
-    def read_to_the_end(response: Response) -> Response:
+        is_refused = response.status_code >= 400
+        request.environ[OUTCOME] = view, refusal_reason(response) if is_refused else None
         # A caller that is still sending when it is refused would see a broken connection instead of the refusal.
-        if response.status_code >= 400 and 0 < (request.content_length or 0) <= max_body_bytes:
+        if is_refused and 0 < (request.content_length or 0) <= max_body_bytes:
             # Werkzeug raises one of these also at the end of a body that is exactly as long as allowed.
             with contextlib.suppress(RequestEntityTooLarge, ClientDisconnected):
                 while request.stream.read(1 << 16):

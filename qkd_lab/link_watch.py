@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from qkd_lab.lab_folder import LabError
+from qkd_lab.link_switch import is_stopped
 from qkd_lab.operator_calls import Operator
 from qkd_lab.topology import Link
 
@@ -18,8 +19,8 @@ OF_A_POOL = ("master_sae_id", "slave_sae_id", "stored_key_count", "low_watermark
 
 
 def look(operator: Operator, link: Link) -> Json:
-    """`{"link", "physics", "round", "pools", "away"}`. A process that does not answer is in `away`, with what is wrong;
-    what only it knows is None, or missing of the pools. `round` is None before the first as well.
+    """`{"link", "stopped", "physics", "round", "pools", "away"}`. A process that does not answer is in `away`, with
+    what is wrong; what only it knows is None, or missing of the pools. `round` is None before the first as well.
     """
     bob, alice = (operator.topology.site(site) for site in (link.bob, link.alice))
     questions = {link.qlink_id: "/v1/physics"}
@@ -34,7 +35,8 @@ def look(operator: Operator, link: Link) -> Json:
             away[process] = str(error)
             return None
 
-    with ThreadPoolExecutor(len(questions)) as pool:
+    with ThreadPoolExecutor(len(questions) + 1) as pool:
+        stopped = pool.submit(is_stopped, operator, link)
         told = dict(zip(questions, pool.map(ask, questions), strict=True))
     physics = told[link.qlink_id]
     # Bob leads every round and is the first to know its end.
@@ -42,6 +44,7 @@ def look(operator: Operator, link: Link) -> Json:
     statuses = [told[site.kme_id] or {} for site in (alice, bob)]
     return {
         "link": link.name,
+        "stopped": stopped.result(),
         "physics": physics and {name: value for name, value in physics.items() if name not in COUNTERS},
         "round": reports[0] and _round(reports[0]),
         "pools": [{name: one[name] for name in OF_A_POOL} for status in statuses for one in status.get("pools", [])],

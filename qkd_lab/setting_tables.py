@@ -140,7 +140,7 @@ ENVIRONMENT = (
         0,
         2**31 - 1,
     ),
-    Setting("QKD_WORKERS", int, 1, "Worker processes of a KME's server.", "KME", 1, 64),
+    Setting("QKD_WORKERS", int, 1, "Worker processes of a KME's server (docs/replicas.md).", "KME", 1, 16),
     Setting(
         "QKD_LOG_LEVEL",
         str,

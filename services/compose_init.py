@@ -110,7 +110,8 @@ def give_tool(lab: LabFolder, topology: Topology, volume: Path) -> None:
 def give_prometheus(lab: LabFolder, topology: Topology, volume: Path) -> None:
     """Whom to ask, and the certificate it asks with: `docker compose --profile metrics up`."""
     copy(lab.identity(monitoring.CERTIFICATE), volume / "pki" / monitoring.CERTIFICATE)
-    monitoring.write(volume, topology, addresses.endpoints(topology, addresses.compose(topology)))
+    urls = addresses.endpoints(topology, addresses.compose(topology))
+    monitoring.write(volume, topology, urls, replicas=True)  # a KME of one container is one with one replica
     own(volume, PROMETHEUS_UID)
 
 

@@ -5,10 +5,11 @@ What is waited for has one deadline: for the handshake, the whole request, the c
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import logging
-import selectors
+import select
 import socket
 import ssl
 import time
@@ -54,17 +55,25 @@ class ListenerConnection(TConn):
         self.arriving = Arriving(cfg.max_body_bytes[name])
         self.accepted_at = time.monotonic()
         self.until = self.accepted_at + cfg.limits.handshake_s
-        self.time_is_up = False
+        self.descriptor = sock.fileno()
+        self._has_answered = False
+        self.waits_for = 0  # events; 0 while a thread has it
         self._tls = tls
         self._answer = answer
         self._life = self._served()
 
-    def go_on(self) -> int:
-        """Does what can be done now. What the poller is to wait for then; 0: it is over."""
+    def go_on(self, time_is_up: bool = False) -> int:
+        """Does what can be done now. The events that it waits for then; 0: it is over."""
         try:
-            return self._life.throw(TimeUp()) if self.time_is_up else next(self._life)
+            return self._life.throw(TimeUp()) if time_is_up else next(self._life)
         except (StopIteration, TimeUp, OSError):
             return 0
+
+    def can_go_on(self) -> bool:
+        """Whether what it waits for is there."""
+        poll = select.poll()  # its events have the same numbers as those of epoll
+        poll.register(self.descriptor, self.waits_for)
+        return bool(poll.poll(0))
 
     def close(self, graceful: bool = False) -> None:
         self._life.close()
@@ -73,7 +82,7 @@ class ListenerConnection(TConn):
     def _served(self) -> Iterator[int]:
         if (yield from self._handshake()):
             while (yield from self._one_request()):
-                pass
+                self._has_answered = True
         yield from self._let_the_answer_arrive()
 
     def _handshake(self) -> Iterator[int]:
@@ -86,7 +95,7 @@ class ListenerConnection(TConn):
             cause = "it took too long" if isinstance(error, TimeUp) else cause
             log.warning("listener %s: TLS handshake with %s failed: %s", self.name, self.client[0], cause)
             return False
-        self.caller = self.sock.getpeercert(binary_form=True)
+        self.caller = self.sock.caller = self.sock.getpeercert(binary_form=True)
         self.parser = http.get_parser(self.cfg, self.sock, self.client)
         return True
 
@@ -112,6 +121,8 @@ class ListenerConnection(TConn):
         arriving = self.arriving
         self._within(self.cfg.limits.request_s if arriving.octets else self.cfg.limits.idle_s)
         try:
+            if self._has_answered and not arriving.octets:
+                yield select.EPOLLIN  # to look for the next request at once would mostly be in vain
             while (request := arriving.take()) is None:
                 if arriving.waits_for_continue:
                     arriving.waits_for_continue = False
@@ -140,6 +151,8 @@ class ListenerConnection(TConn):
         """Closing while the client still sends would reset the connection, and the last answer, or the alert that names
         the cause, would be lost."""
         self._within(LINGER_S)
+        with contextlib.suppress(OSError, ValueError):
+            self.sock.unwrap()  # its `close_notify` (RFC 8446 clause 6.1): without it, clients call the answer cut off
         self.sock.shutdown(socket.SHUT_WR)
         while (yield from _when_possible(partial(socket.socket.recv, self.sock), RECEIVED_AT_ONCE)):
             pass
@@ -153,15 +166,16 @@ def _when_possible(call: Callable[..., Any], *arguments: Any) -> Iterator[int]:
         try:
             return call(*arguments)
         except (ssl.SSLWantReadError, BlockingIOError):
-            yield selectors.EVENT_READ
+            yield select.EPOLLIN
         except ssl.SSLWantWriteError:
-            yield selectors.EVENT_WRITE
+            yield select.EPOLLOUT
 
 
 class RequestSocket(ssl.SSLSocket):
     """What gunicorn and the application see of a connection: one whole request to read, and room for its answer, which
     is sent when it is complete. Neither ever waits, whatever is done with timeouts."""
 
+    caller: bytes  # the certificate that was shown in the handshake, also in the one that this session resumes
     _request = memoryview(b"")
     _answer = b""
     _copies = 1

@@ -8,9 +8,12 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import socket
 import ssl
 import sys
 from pathlib import Path
+
+from .own_addresses import own_addresses
 
 TIMEOUT_S = 3.0
 
@@ -22,9 +25,12 @@ def main() -> None:
         host, _, port = address.rpartition(":")
         context = ssl.create_default_context(cafile=probe / "ca.pem")
         context.load_cert_chain(probe / "cert.pem", probe / "key.pem")
-        connection = http.client.HTTPSConnection(host, int(port), timeout=TIMEOUT_S, context=context)
-        connection.request("GET", "/healthz")
-        answer = connection.getresponse()
+        connection = http.client.HTTPSConnection(host, int(port))
+        # Not by its name, which may be that of other replicas, too.
+        plain = socket.create_connection((own_addresses(host)[0], int(port)), TIMEOUT_S)
+        with context.wrap_socket(plain, server_hostname=host) as connection.sock:
+            connection.request("GET", "/healthz")
+            answer = connection.getresponse()
     except (KeyError, ValueError, OSError, http.client.HTTPException) as error:
         sys.exit(f"{type(error).__name__}: {error}")
     if answer.status != 200:

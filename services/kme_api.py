@@ -52,7 +52,7 @@ def make(settings: Settings) -> Server:
 
     def listener(name: str, app) -> Listener:
         authority = authorities[name]
-        return Listener(name, settings.bind(name), settings.authority(authority), app)
+        return Listener(name, settings.bind(name), settings.authority(authority), app, kme.keystore.connect)
 
     return Server(
         settings.process,

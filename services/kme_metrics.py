@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 from prometheus_client import Counter
@@ -59,11 +60,12 @@ class Few:
 
 
 _few = Few()
+_keys, _bits = lru_cache(1024)(KEYS.labels), lru_cache(1024)(BITS.labels)
 
 
 def count_delivery(master: str, slave: str, role: str, key_count: int, bit_count: int) -> None:
-    KEYS.labels(*_few.labels(master, slave), role).inc(key_count)
-    BITS.labels(role).inc(bit_count)
+    _keys(*_few.labels(master, slave), role).inc(key_count)
+    _bits(role).inc(bit_count)
 
 
 def stores_of(kme: Entity) -> dict[str, Callable[[], object]]:

@@ -11,7 +11,6 @@ import json
 import logging
 import platform
 import resource
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -44,12 +43,14 @@ REFRESHED_EVERY_S = 1.0  # certificates and revocation lists, from their files
 
 @dataclass(frozen=True)
 class Listener:
-    """`binds`: `host:port` each; `callers` the one authority's certificate; `app` makes the WSGI app in a worker."""
+    """`binds`: `host:port` each; `callers` the one authority's certificate; `app` makes the WSGI app in a worker;
+    `begin` is called by each of its threads before it serves."""
 
     name: str
     binds: tuple[str, ...]
     callers: Path
     app: Callable[[], Any]
+    begin: Callable[[], object] = lambda: None
 
 
 class Server(BaseApplication):
@@ -90,7 +91,7 @@ class Server(BaseApplication):
 
     def load_config(self) -> None:
         bound = [
-            (bind, listener.name, tls)
+            (bind, listener, tls)
             for listener, tls in zip(self._listeners, self._tls, strict=True)
             for bind in listener.binds
         ]
@@ -114,7 +115,7 @@ class Server(BaseApplication):
             "control_socket_disable": True,
         }.items():
             self.cfg.set(key, value)
-        self.cfg.listener_tls = [(name, tls) for _, name, tls in bound]
+        self.cfg.listener_tls = [(listener.name, tls, listener.begin) for _, listener, tls in bound]
         self.cfg.limits = self._limits
 
     def load(self) -> Callable[..., Any]:
@@ -129,8 +130,8 @@ class Server(BaseApplication):
         about = {NEEDS: self._needs, ABOUT: self._about, METRICS: self._metrics}
 
         def by_listener(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-            connection: ssl.SSLSocket = environ["gunicorn.socket"]
-            environ[CERTIFICATE] = connection.getpeercert(binary_form=True)
+            connection: RequestSocket = environ["gunicorn.socket"]
+            environ[CERTIFICATE] = connection.caller
             tls, app = served[id(connection.context)]
             if (refusal := tls.refusal(environ[CERTIFICATE])) is not None:
                 return _refuse(refusal, start_response)

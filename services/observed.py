@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from mutual_tls import request_id
@@ -13,6 +14,9 @@ from mutual_tls.app import OUTCOME
 from .metrics import REFUSALS, REQUESTS, SECONDS
 
 log = logging.getLogger(__name__)
+
+# A child for its labels, found without the lock and the checks that `labels` goes through. Labels have few values.
+_requests, _seconds = lru_cache(1024)(REQUESTS.labels), lru_cache(1024)(SECONDS.labels)
 
 OFFERED_ID = "HTTP_X_REQUEST_ID"
 App = Callable[..., Any]
@@ -35,8 +39,8 @@ def observed(listener: str, app: App) -> App:
             finally:
                 elapsed_s = time.perf_counter() - started
                 method, reason = environ.get(OUTCOME, ("none", None))
-                REQUESTS.labels(listener, method, code).inc()
-                SECONDS.labels(listener, method).observe(elapsed_s)
+                _requests(listener, method, code).inc()
+                _seconds(listener, method).observe(elapsed_s)
                 if reason:
                     REFUSALS.labels(listener, method, reason).inc()
                     code = f"{code} {reason}"

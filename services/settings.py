@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +21,7 @@ from qkd_lab import configuration, setting_tables
 from qkd_lab.topology import Topology, TopologyError, load
 
 from .limits import Limits
+from .own_addresses import own_addresses
 
 DATABASE_FOLDER = Path(__file__).resolve().parent.parent / "db"
 
@@ -139,13 +139,14 @@ class Settings:
 
         The very address in the book, so that it is reached from that network alone, and the further names that
         QKD_ALSO_AT gives it (`sae=kme-a.host`): where the host publishes it, or on a second network of its own.
+        A name's other addresses are those of replicas.
         """
         name, _, port = self._in_book(self.process, listener).rpartition(":")
         more = [host for where, _, host in (entry.partition("=") for entry in self.more_hosts) if where == listener]
         found: dict[str, None] = {}
         for host in (name, *more):
             try:
-                found |= {entry[4][0]: None for entry in socket.getaddrinfo(host, port, socket.AF_INET)}
+                found |= dict.fromkeys(own_addresses(host))
             except OSError as error:
                 raise SettingsError(f"listener {listener}: {host} is no name of this host: {error.strerror}") from error
         return tuple(f"{ip}:{port}" for ip in found)

@@ -1,19 +1,16 @@
-"""The worker: it accepts, waits for all clients at once, and gives what can be done to threads.
+"""The worker: it accepts connections, gives them to the threads of their listener, and ends those that take too long.
 
-gunicorn's gthread, changed in three places. The listener that accepted a connection decides its TLS context. All
-waiting is done by the poller. Each listener has threads of its own: SAEs can't keep the peer KME or an operator out.
-Where a listener is full, whoever has most connections there loses one.
+gunicorn's gthread, changed in three places. The listener that accepted a connection decides its TLS context. Each
+listener has threads of its own, which wait for all of its clients at once: SAEs can't keep the peer KME or an operator
+out. Where a listener is full, whoever has most connections there loses one.
 """
 
 from __future__ import annotations
 
 import errno
 import logging
-import selectors
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 from gunicorn import util
@@ -21,6 +18,7 @@ from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseExc
 from gunicorn.workers.gthread import ThreadWorker
 
 from .connections import ListenerConnection, refusal
+from .threads import ListenerThreads
 
 log = logging.getLogger(__name__)
 
@@ -32,16 +30,16 @@ NO_MORE_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 
 class ListenerWorker(ThreadWorker):
-    """A worker with several listeners; `cfg.listener_tls`: name and TLS of each, in the order of binds;
+    """A worker with several listeners; `cfg.listener_tls`: name, TLS and what its threads begin with, of each, in
+    the order of binds;
     `cfg.limits`; `cfg.max_body_bytes`: by a listener's name, from when the applications are made."""
 
     def init_process(self) -> None:
         self._listeners = {
-            sock.getsockname(): (name, tls, ThreadPoolExecutor(self.cfg.threads, name))
-            for sock, (name, tls) in zip(self.sockets, self.cfg.listener_tls, strict=True)
+            sock.getsockname(): (tls, ListenerThreads(name, self.cfg.threads, begin, self._is_over))
+            for sock, (name, tls, begin) in zip(self.sockets, self.cfg.listener_tls, strict=True)
         }
         self._open = Counter[Any]()
-        self._waiting: set[ListenerConnection] = set()
         self._swept_at = self._told_at = 0.0
         super().init_process()
 
@@ -59,59 +57,47 @@ class ListenerWorker(ThreadWorker):
             self._make_room(address)
         if self._open[address] >= self.cfg.limits.connection_count:
             return util.close(sock)  # all of them are being served just now
-        name, tls, _ = self._listeners[address]
-        conn = ListenerConnection(self.cfg, sock, client, address, name, tls, super().handle)
+        tls, threads = self._listeners[address]
+        conn = ListenerConnection(self.cfg, sock, client, address, threads.name, tls, super().handle)
         self.nr_conns += 1
         self._open[address] += 1
-        self._wait(conn, selectors.EVENT_READ)
+        threads.add(conn)
 
-    def enqueue_req(self, conn: Any) -> None:
-        *_, threads = self._listeners[conn.server]
-        future = threads.submit(conn.go_on)
-        future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
-
-    def finish_request(self, conn: Any, done: Any) -> None:
-        try:
-            events = done.result()
-        except Exception:
-            log.exception("listener %s: a connection failed", conn.name)
-            events = 0
-        if events:
-            self._wait(conn, events)
-        else:
-            self._close(conn)
-
-    def _wait(self, conn: ListenerConnection, events: int) -> None:
-        self._waiting.add(conn)
-        self.poller.register(conn.sock, events, partial(self._go_on, conn))
-
-    def _go_on(self, conn: ListenerConnection, _: Any = None) -> None:
-        conn.time_is_up = conn.until <= time.monotonic()  # not later: waiting for a thread is not the client's fault
-        self._wait_no_more(conn)
-        self.enqueue_req(conn)
-
-    def _wait_no_more(self, conn: ListenerConnection) -> None:
-        self._waiting.discard(conn)
-        self.poller.unregister(conn.sock)
+    def _is_over(self, conn: ListenerConnection) -> None:
+        self.method_queue.defer(self._close, conn)  # only this worker's main thread opens and closes
 
     def _close(self, conn: ListenerConnection) -> None:
         self.nr_conns -= 1
         self._open[conn.server] -= 1
-        conn.close()
+        self._threads_of(conn).close(conn)
+
+    def _threads_of(self, conn: ListenerConnection) -> ListenerThreads:
+        return self._listeners[conn.server][1]
+
+    def _waiting(self, address: Any = None) -> list[ListenerConnection]:
+        """Connections that no thread has. `address`: a listener's, or None: of all."""
+        found = [threads for server, (_, threads) in self._listeners.items() if address in (None, server)]
+        return [conn for threads in found for conn in threads.waiting()]
+
+    def _end(self, conn: ListenerConnection) -> bool:
+        """Closes a connection, unless a thread has it by now."""
+        taken = self._threads_of(conn).take(conn)
+        if taken:
+            self._close(conn)
+        return taken
 
     def _make_room(self, address: Any) -> None:
         """Closes the oldest connection of the caller who has most of those that wait; who has not yet shown a
         certificate is nobody, and nobody is one caller. `address`: a listener's, or None: of all."""
-        waiting = [conn for conn in self._waiting if address in (None, conn.server)]
+        waiting = self._waiting(address)
         if not waiting:
             return
         ((caller, _),) = Counter(conn.caller for conn in waiting).most_common(1)
-        oldest = min((conn for conn in waiting if conn.caller == caller), key=lambda conn: conn.accepted_at)
-        if time.monotonic() > self._told_at + TOLD_EVERY_S:
+        oldest = sorted((conn for conn in waiting if conn.caller == caller), key=lambda conn: conn.accepted_at)
+        closed = next((conn for conn in oldest if not conn.can_go_on() and self._end(conn)), None)
+        if closed is not None and time.monotonic() > self._told_at + TOLD_EVERY_S:
             self._told_at = time.monotonic()
-            log.warning("listener %s has too many connections: one from %s is closed", oldest.name, oldest.client[0])
-        self._wait_no_more(oldest)
-        self._close(oldest)
+            log.warning("listener %s has too many connections: one from %s is closed", closed.name, closed.client[0])
 
     # gunicorn calls these three in its loop, and when it stops.
 
@@ -120,24 +106,25 @@ class ListenerWorker(ThreadWorker):
         if now < self._swept_at + SWEPT_EVERY_S:
             return
         self._swept_at = now
-        for conn in [one for one in self._waiting if one.until <= now]:
-            self._go_on(conn)
-        unfinished = sorted(self._waiting, key=lambda conn: len(conn.arriving.octets))
+        waiting = self._waiting()
+        for conn in waiting:
+            # What has come in time and waits for a thread is not late: that is not the client's fault.
+            if conn.until <= now and not conn.can_go_on() and self._threads_of(conn).take(conn):
+                self._threads_of(conn).go_on(conn, time_is_up=True)
+        unfinished = sorted(waiting, key=lambda conn: len(conn.arriving.octets))
         total = sum(len(conn.arriving.octets) for conn in unfinished)
         while total > UNFINISHED_BYTES:
             largest = unfinished.pop()
             total -= len(largest.arriving.octets)
-            log.warning("listener %s: too much has arrived of unfinished requests: one is cut off", largest.name)
-            self._wait_no_more(largest)
-            self._close(largest)
+            if self._end(largest):
+                log.warning("listener %s: too much has arrived of unfinished requests: one is cut off", largest.name)
 
     def murder_keepalived(self, force: bool = False) -> None:
-        for conn in list(self._waiting) if force else ():
-            self._wait_no_more(conn)
-            self._close(conn)
+        for conn in self._waiting() if force else ():
+            self._end(conn)
 
     def _cap_keepalive(self, deadline: float) -> None:
-        for conn in self._waiting:
+        for conn in self._waiting():
             if not conn.arriving.octets:
                 conn.until = min(conn.until, deadline)
 

@@ -1,26 +1,33 @@
 -- A recipient fetches its copies of keys by their ids: all of them, or none and nothing is consumed (ETSI GS QKD 014
 -- table 7, clause 6.4). Other recipients' copies stay. Which connection's store a copy is in, its entitlement tells.
 -- KEYS: entitlement, account, audit
--- ARGV: caller, master SAE of the path, time of a test or '', then the key ids
+-- ARGV: caller, master SAE of the path, time of a test or '', mark of the catalogue or '', then the key ids
+-- Where the mark is not the one that the caller went by, SAEs or connections have changed: {'changed'}, and nothing was done.
 -- Returns {'ok', connection and wrapped key of each in the order asked}; or {'not_entitled' or 'not_found', how many of
 -- the keys are, or were, for the caller}; or {'closed', KME id} where one waits for that KME's confirmation of the witness.
 -- A key of an epoch that is over is not found. {'unchecked'} where one is not here, and Postgres was not compared yet
 -- since the server started: this may be another store.
 local caller, master = '\0' .. ARGV[1] .. '\0', '\n' .. ARGV[2]
-local known, mine, strange, closed = {}, 0, false, nil
+if ARGV[4] ~= '' and redis.call('GET', 'catalogue') ~= ARGV[4] then
+    return {'changed'}
+end
+local ids = {unpack(ARGV, 5)}
+-- Each command of the store is called once for all keys, not once for each: the calls are what a large request costs.
+local entitlements, states = redis.call('HMGET', KEYS[1], unpack(ids)), {}
+local stores, fields, members, mine, strange, closed = {}, {}, {}, 0, false, nil
 local run = this_run()
 local _, now = site_clocks(ARGV[3])
-for i = 4, #ARGV do
-    local entitled = redis.call('HGET', KEYS[1], ARGV[i])
+for i, id in ipairs(ids) do
+    local entitled = entitlements[i]
     if entitled then
         -- connection id (36 characters) \0 recipient \0 ... recipient \0 \n master; SAE ids have only printable ones
         if string.find(entitled, caller, 37, true) then
             mine = mine + 1
             if string.sub(entitled, -#master) == master then
                 local bond = bond_in(entitled)
-                local state = bond_state(bond, run)
-                known[i] = state == 'open' and string.sub(entitled, 1, 36) or nil
-                closed = closed or state == 'closed' and bond
+                states[bond] = states[bond] or bond_state(bond, run)
+                stores[i] = states[bond] == 'open' and 'copies:' .. string.sub(entitled, 1, 36) or nil
+                closed = closed or states[bond] == 'closed' and bond
             end
         else
             strange = true
@@ -33,43 +40,59 @@ end
 if closed then
     return {'closed', redis.call('HGET', 'bonds', closed)}
 end
-local answer = {'ok'}
-for i = 4, #ARGV do
-    local store = known[i] and 'copies:' .. known[i]
-    local copy = store and redis.call('HGET', store, ARGV[i] .. ARGV[1])
-    local ends = copy and redis.call('ZSCORE', 'ends:copies', ARGV[i] .. store .. '|' .. ARGV[1])
-    if not copy or tonumber(ends or 0) <= now then
+
+-- Of one store mostly; additional slaves may ask for keys of several connections at once.
+local fields_in = {}
+for i, id in ipairs(ids) do
+    local store = stores[i] or ''
+    fields[i] = id .. ARGV[1]
+    members[i] = id .. store .. '|' .. ARGV[1]
+    fields_in[store] = fields_in[store] or {}
+    table.insert(fields_in[store], fields[i])
+end
+local copies = {}
+for store, some in pairs(fields_in) do
+    for i, copy in ipairs(store ~= '' and redis.call('HMGET', store, unpack(some)) or {}) do
+        copies[some[i]] = copy
+    end
+end
+local ends, answer = redis.call('ZMSCORE', 'ends:copies', unpack(members)), {'ok'}
+for i in ipairs(ids) do
+    local copy = copies[fields[i]]
+    if not copy or tonumber(ends[i] or 0) <= now then
         if redis.call('HGET', 'witness', 'checked') ~= run then
             return {'unchecked'}
         end
         return {'not_found', mine}
     end
-    answer[#answer + 1] = known[i]
+    answer[#answer + 1] = string.sub(stores[i], 8)
     answer[#answer + 1] = string.sub(copy, 14)
 end
 count_act()
--- An entry of the audit trail is of one connection; additional slaves may fetch keys of several at once.
+for store, some in pairs(fields_in) do
+    redis.call('HDEL', store, unpack(some))
+end
+redis.call('ZREM', 'ends:copies', unpack(members))
+-- An entry of the audit trail is of one connection.
 local bits, connections, parts = 0, {}, {}
-for i = 4, #ARGV do
-    local part = parts[known[i]]
+for i, id in ipairs(ids) do
+    local connection = answer[2 * i]
+    local part = parts[connection]
     if not part then
         part = {bits = 0, delivered = {}, consumed = {}}
-        parts[known[i]] = part
-        connections[#connections + 1] = known[i]
+        parts[connection] = part
+        connections[#connections + 1] = connection
     end
-    local store = 'copies:' .. known[i]
-    redis.call('HDEL', store, ARGV[i] .. ARGV[1])
-    redis.call('ZREM', 'ends:copies', ARGV[i] .. store .. '|' .. ARGV[1])
     local left = false
-    for recipient in string.gmatch(redis.call('HGET', KEYS[1], ARGV[i]), '%z([^%z\n]+)') do
-        left = left or redis.call('HEXISTS', store, ARGV[i] .. recipient) == 1
+    for recipient in string.gmatch(entitlements[i], '%z([^%z\n]+)') do
+        left = left or recipient ~= ARGV[1] and redis.call('HEXISTS', stores[i], id .. recipient) == 1
     end
-    part.delivered[#part.delivered + 1] = ARGV[i]
+    part.delivered[#part.delivered + 1] = id
     if not left then
-        part.consumed[#part.consumed + 1] = ARGV[i]
+        part.consumed[#part.consumed + 1] = id
     end
     -- What is around a wrapped key is 4 bytes of fingerprint, 12 of nonce and 16 of tag (kme/keywrap.py).
-    part.bits = part.bits + 8 * (#answer[2 * (i - 3) + 1] - 32)
+    part.bits = part.bits + 8 * (#answer[2 * i + 1] - 32)
 end
 for _, connection in ipairs(connections) do
     local part = parts[connection]

@@ -13,7 +13,7 @@ from flask import Blueprint, Flask, Response, g, request
 
 from kme.delivery import Delivery, check_request
 from kme.errors import TooFewKeys
-from kme.faults import FaultKnobs, faults_of
+from kme.faults import NO_FAULTS, FaultKnobs, faults_of
 from kme.model import Key, KeyRequest, PoolStatus
 from kme.strict_json import object_in
 from mutual_tls.app import answer, problem
@@ -74,14 +74,14 @@ def make_faults(
 
     @app.before_request
     def refuse() -> Response | None:
-        if concerned() and hits(knobs.now.refuse_percentage):
+        if (faults := knobs.now) is not NO_FAULTS and concerned() and hits(faults.refuse_percentage):
             return problem(503, "refused on purpose (refuse_percentage)", headers={"Retry-After": "1"})
         return None
 
     @app.after_request
     def disturb(response: Response) -> Response:
         faults = knobs.now
-        if not concerned():
+        if faults is NO_FAULTS or not concerned():
             return response
         if faults.delay_s:
             sleep(faults.delay_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote, unquote_to_bytes
 
@@ -147,13 +148,17 @@ class _RawPath:
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         raw = environ.get("RAW_URI") or environ.get("REQUEST_URI")
         if raw:
-            path = raw.split("?", 1)[0]
-            if not path.startswith("/"):  # `https://kme:8000/path`: by hand, since urlsplit raises for some
-                path = "/" + path.partition("://")[2].partition("/")[2]
-            segments = (quote(unquote_to_bytes(segment), safe="") for segment in path.split("/"))
+            environ["PATH_INFO"] = _routed(raw.split("?", 1)[0])
         else:  # a server that does not tell: then `/` in an id can't be told from a separator, the rest can
-            segments = (quote(segment.encode("latin-1"), safe="") for segment in environ["PATH_INFO"].split("/"))
-        path = "/".join(segments)
-        # Werkzeug drops slashes at the start, and would take `//api` for `/api`. No segment of ours is a slash.
-        environ["PATH_INFO"] = f"/%2F{path}" if path.startswith("//") else path
+            environ["PATH_INFO"] = _routed(quote(environ["PATH_INFO"].encode("latin-1")))
         return self._wsgi_app(environ, start_response)
+
+
+@lru_cache(1024)
+def _routed(path: str) -> str:
+    """What is routed for a path as it was sent."""
+    if not path.startswith("/"):  # `https://kme:8000/path`: by hand, since urlsplit raises for some
+        path = "/" + path.partition("://")[2].partition("/")[2]
+    path = "/".join(quote(unquote_to_bytes(segment), safe="") for segment in path.split("/"))
+    # Werkzeug drops slashes at the start, and would take `//api` for `/api`. No segment of ours is a slash.
+    return f"/%2F{path}" if path.startswith("//") else path

@@ -9,6 +9,7 @@ import click
 
 from qkd_lab.cli.audit import audit
 from qkd_lab.cli.bb84 import bb84
+from qkd_lab.cli.bench import bench
 from qkd_lab.cli.config import config
 from qkd_lab.cli.connection import connection
 from qkd_lab.cli.dashboard import dashboard
@@ -46,7 +47,7 @@ def cli() -> None:
 
 for command in (
     up, down, status, logs, demo, dashboard, register, sae, connection, link, fault, pki, audit, kek, config, doctor,
-    bb84, rate, optimise, verify_block, exec_, sweep, plot,
+    bb84, rate, optimise, verify_block, exec_, sweep, plot, bench,
 ):
     cli.add_command(command)
 

@@ -1,4 +1,4 @@
-"""`qkd-lab link show`, `set`, `reset`, `presets` and `rekey`: a link's physics and Eve, while it runs."""
+"""`qkd-lab link show`, `set`, `reset`, `presets`, `stop`, `resume` and `rekey`: a link and Eve, while it runs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from qkd_lab.cli.link_rounds import rounds
 from qkd_lab.cli.link_watch import watch
 from qkd_lab.lab_folder import LabError, LabFolder
 from qkd_lab.link_presets import PRESETS, preset
+from qkd_lab.link_switch import is_stopped, switch
 from qkd_lab.operator_calls import Operator
 from qkd_lab.pki.secrets import renew_pre_shared_key
 from qkd_lab.topology import Link, Source
@@ -26,7 +27,7 @@ COUNTERS = ("link", "frames_measured", "pulses_measured", "pulses_per_second")
 
 @click.group()
 def link() -> None:
-    """The physics of a quantum link, and Eve, while it runs; what comes of its rounds; its pre-shared key."""
+    """The physics of a quantum link, and Eve, while it runs; its rounds; its switch; its pre-shared key."""
 
 
 link.add_command(rounds)
@@ -41,10 +42,11 @@ def show(name: str | None, as_json: bool) -> None:
     operator = Operator(LabFolder.here())
     for known in [operator.quantum_link(name)] if name else operator.topology.quantum_links:
         physics = operator.call(known.qlink_id, "GET", "/v1/physics")
+        stopped = is_stopped(operator, known)
         if as_json:
-            click.echo(json.dumps(physics | {"source": known.source.given}))
+            click.echo(json.dumps(physics | {"source": known.source.given, "stopped": stopped}))
         else:
-            _print(physics, known.source)
+            _print(physics, known.source, stopped)
 
 
 def _refuse_agreed(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
@@ -127,6 +129,26 @@ def _change(operator: Operator, chosen: Link, wanted: dict[str, Any]) -> None:
 
 @link.command()
 @click.argument("name")
+def stop(name: str) -> None:
+    """Let no more round begin on a link, until `link resume`. Keys that are in the pools stay there."""
+    operator = Operator(LabFolder.here())
+    failed = switch(operator, operator.quantum_link(name), stopped=True)
+    click.echo(f"link {name} is stopped: no round begins; one that has begun ends, and its key is used")
+    for why in failed:
+        click.echo(f"the other end's word is enough, but this one could not be told: {why}")
+
+
+@link.command()
+@click.argument("name")
+def resume(name: str) -> None:
+    """Let a stopped link make key again."""
+    operator = Operator(LabFolder.here())
+    switch(operator, operator.quantum_link(name), stopped=False)
+    click.echo(f"link {name} may make key again")
+
+
+@link.command()
+@click.argument("name")
 def rekey(name: str) -> None:
     """Give both ends of a link a new pre-shared key: the way out of an empty pad pool."""
     lab = LabFolder.here()
@@ -139,11 +161,12 @@ def rekey(name: str) -> None:
             click.echo(f"{site.qkde_id}: pre-shared key {answer['key_id']}, {answer['pads_left']} pads")
 
 
-def _print(physics: dict[str, Any], source: Source = SINGLE_PHOTONS) -> None:
+def _print(physics: dict[str, Any], source: Source = SINGLE_PHOTONS, stopped: bool | None = False) -> None:
     agreed = ", ".join(f"{name} {value}" for name, value in (source.given or SINGLE_PHOTONS.given).items())
     speed = physics.get("pulses_per_second")
     measured = f"{physics.get('pulses_measured', 0):,} pulses measured"
     if speed:
         measured += f", {speed:,.0f} pulses/s by Aer alone"
     settings = ", ".join(f"{name} {value}" for name, value in physics.items() if name not in COUNTERS)
-    click.echo(f"{physics['link']}: {settings}; {agreed}; {measured}")
+    switched = {True: "; stopped by an operator", False: "", None: "; not known whether it is stopped"}[stopped]
+    click.echo(f"{physics['link']}: {settings}; {agreed}; {measured}{switched}")

@@ -80,7 +80,7 @@ def _views(operator: Operator, link: Link, every_s: float, for_s: float | None) 
 
 def as_line(view: Json) -> str:
     """One change for a pipe."""
-    parts = [view["link"], *_away(view)]
+    parts = [view["link"], *_stopped(view), *_away(view)]
     if view["round"]:
         parts += [_outcome(view["round"]), f"QBER {_qber(view['round'])}", _rates(view["round"])]
     else:
@@ -107,6 +107,8 @@ def _show(seen: Iterator[Json], console: Console) -> None:
 def _display(view: Json, qbers: deque[float | None]) -> Group:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_row("link", view["link"] + (f": {_physics(view['physics'])}" if view["physics"] else ""))
+    for text in _stopped(view):
+        table.add_row("", Text(text, "yellow"))
     latest = view["round"]
     if latest:
         bad = latest["outcome"] != "key"
@@ -123,6 +125,10 @@ def _display(view: Json, qbers: deque[float | None]) -> Group:
     if _are_full(view["pools"]):
         pools.add_row("", ALL_FULL)
     return Group(table, pools, *(Text(text, "yellow") for text in _away(view)))
+
+
+def _stopped(view: Json) -> list[str]:
+    return ["stopped by an operator: no round begins"] if view["stopped"] else []
 
 
 def _away(view: Json) -> list[str]:

@@ -11,6 +11,7 @@ from mutual_tls.app import answer, json_object, problem
 from qkd_lab.dashboard.poller import Poller
 from qkd_lab.dashboard.traffic import Traffic
 from qkd_lab.lab_folder import LabError
+from qkd_lab.link_switch import switch
 from qkd_lab.operator_calls import OperatorCalls
 from qkd_lab.topology import Link
 
@@ -20,7 +21,6 @@ MESSAGE_TIMEOUT_S = 30.0
 
 def action_calls(network: OperatorCalls, poller: Poller, traffic: Traffic) -> Blueprint:
     calls = Blueprint("actions", __name__, url_prefix="/api")
-    topology = network.topology
 
     @calls.patch("/links/<name>/physics")
     def change_physics(name: str) -> Response:
@@ -35,15 +35,7 @@ def action_calls(network: OperatorCalls, poller: Poller, traffic: Traffic) -> Bl
         link, wanted = _link(name), _members({"stopped": bool})
         if "stopped" not in wanted:
             return problem(400, "stopped: expected true or false")
-        failed = []
-        # Each end refuses rounds by itself: where one can't be reached, the other's word is enough.
-        for site in (link.alice, link.bob):
-            try:
-                network.call(topology.site(site).qkde_id, "PATCH", f"/v1/links/{name}", wanted)
-            except LabError as error:
-                failed.append(str(error))
-        if len(failed) == 2 or (failed and not wanted["stopped"]):
-            raise LabError("; ".join(failed))
+        failed = switch(network, link, stopped=wanted["stopped"])
         poller.tell(f"an operator {'stopped' if wanted['stopped'] else 'let go on'} link {name}", link=name)
         return answer({"link": name, **wanted, "unreached": failed})
 

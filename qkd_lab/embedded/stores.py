@@ -12,7 +12,7 @@ POSTGRES_SETTINGS = {
     "fsync": "on",
     "synchronous_commit": "on",
     "shared_buffers": "16MB",
-    "max_connections": "100",
+    "max_connections": "400",  # 17 of each worker of the KME, 8 of its scheduler
     "max_wal_size": "128MB",
     "min_wal_size": "32MB",
     "max_parallel_workers": "0",

@@ -64,9 +64,8 @@ def compose_lab(tmp_path_factory, figure) -> Iterator[Lab]:
 
 def publish_on_free_ports(folder: Path) -> dict[str, str]:
     """An override file with other ports on the host, so that a lab that runs here already is not in the way."""
-    described = subprocess.run(
-        ["docker", "compose", "config", "--format", "json"], cwd=folder, check=True, capture_output=True, text=True
-    )
+    command = ["docker", "compose", "--profile", "*", "config", "--format", "json"]
+    described = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
     ports, lines = {}, ["services:"]
     for name, service in json.loads(described.stdout)["services"].items():
         published = service.get("ports", [])

@@ -4,7 +4,7 @@ import json
 import signal
 import subprocess
 
-from running_lab import QKD_LAB, eventually
+from running_lab import LOW_WATERMARK, QKD_LAB, eventually
 
 
 def test_noise_that_is_too_much_stops_the_keys_and_reset_brings_them_back(lab):
@@ -34,6 +34,20 @@ def test_noise_that_is_too_much_stops_the_keys_and_reset_brings_them_back(lab):
     assert "aborted" in outcomes and outcomes[-1] == "key"
     assert all(view["pools"] for view in views if not view["away"])
     assert {0.3, started["depolarizing"]} <= {view["physics"]["depolarizing"] for view in views if view["physics"]}
+
+
+def test_a_stopped_link_orders_no_round_until_it_is_resumed(lab):
+    lab.wait_for_keys(LOW_WATERMARK)
+    lab.command("link", "stop", "a-b")
+    try:
+        assert json.loads(lab.command("link", "show", "a-b", "--json"))["stopped"] is True
+        eventually(lambda: lab.enc_keys("sae-a", "sae-b", "kme-a", number=100).status_code == 503, "an empty pool")
+        views = [json.loads(line) for line in lab.command("link", "watch", "a-b", "--json", "--for", "2").splitlines()]
+        ((earlier, _),) = {(view["round"]["block_id"], view["stopped"]): None for view in views}
+    finally:
+        lab.command("link", "resume", "a-b")
+    eventually(lambda: (_newest(lab, "key") or {}).get("block_id") != earlier, "a round with a key again")
+    lab.wait_for_keys(LOW_WATERMARK)
 
 
 def _until_keys_again(seen):

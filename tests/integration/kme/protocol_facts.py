@@ -51,7 +51,7 @@ class Facts:
 
     def saw(self, entity: Any, script: str, keys: list[str], args: list[Any], found: Any, now_s: float) -> None:
         """A script took place in a store, whether or not anyone hears of it."""
-        if script == "take_keys" and not isinstance(found, int) and found[0] not in (b"quota", b"closed"):
+        if script == "take_keys" and not isinstance(found, int) and found[0] not in (b"quota", b"closed", b"changed"):
             connection_id, master = UUID(bytes=args[2]), args[3]
             for record in found:
                 key_id = UUID(bytes=record[:16])
@@ -61,7 +61,7 @@ class Facts:
                 self._masters[key_id] = master
                 self._recipients[key_id], self._given_at[key_id] = self._asking[-1], now_s
         if script == "fetch_keys" and found[0] == b"ok":
-            caller, key_ids = args[0], [UUID(bytes=one) for one in args[3:]]
+            caller, key_ids = args[0], [UUID(bytes=one) for one in args[4:]]
             for key_id, connection_id, wrapped in zip(key_ids, found[1::2], found[2::2], strict=True):
                 self._enter(entity, key_id, UUID(connection_id.decode()), wrapped)
                 assert caller in self._recipients[key_id], "invariant 3: someone else was given a key"

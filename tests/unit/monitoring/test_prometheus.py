@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import yaml
 
 from qkd_lab import addresses, monitoring
 from qkd_lab.pki.store import Pki
@@ -28,9 +29,10 @@ def promtool(*arguments, folder):
 
 
 @needs_promtool
-def test_the_scrape_configuration_is_one_that_prometheus_takes(tmp_path):
+@pytest.mark.parametrize("replicas", [False, True])
+def test_the_scrape_configuration_is_one_that_prometheus_takes(tmp_path, replicas):
     Pki(tmp_path / "pki", datetime.now(UTC)).make(TWO_SITES)
-    monitoring.write(tmp_path, TWO_SITES, URLS)
+    monitoring.write(tmp_path, TWO_SITES, URLS, replicas=replicas)
     promtool("check", "config", "prometheus.yml", folder=tmp_path)
 
 
@@ -50,11 +52,29 @@ def test_there_is_a_case_for_each_alert_and_one_without_it():
     assert {name for name in alerts if tried.count(name) > fired.count(name)} == set(alerts)
 
 
+def scraped(**options):
+    """Jobs by name."""
+    written = monitoring.scrape_configuration(TWO_SITES, URLS, **options)
+    return {job["job_name"]: job for job in yaml.safe_load(written)["scrape_configs"]}
+
+
 def test_every_process_is_asked_at_its_operators_listener():
-    written = monitoring.scrape_configuration(TWO_SITES, URLS)
+    asked = {one["labels"]["process"]: one for one in scraped()["qkd-lab"]["static_configs"]}
     for process in services(TWO_SITES):
-        assert f'["{URLS[f"{process.name}.ops"].removeprefix("https://")}"]' in written
-        assert f'"process": "{process.name}", "kind": "{process.kind}"' in written
+        assert asked[process.name]["targets"] == [URLS[f"{process.name}.ops"].removeprefix("https://")]
+        assert asked[process.name]["labels"]["kind"] == process.kind
+    assert asked["kme-b"]["labels"]["site"] == "b"
+
+
+def test_each_replica_of_a_kme_is_asked_and_must_show_the_kmes_name():
+    found = scraped(replicas=True)
+    assert "kme-a" not in {one["labels"]["process"] for one in found["qkd-lab"]["static_configs"]}
+    host, _, port = URLS["kme-a.ops"].removeprefix("https://").rpartition(":")
+    (names,) = found["kme-a"]["dns_sd_configs"]
+    assert (names["names"], names["type"], names["port"]) == ([host], "A", int(port))
+    assert found["kme-a"]["tls_config"]["server_name"] == host
+    labels = {one["target_label"]: one["replacement"] for one in found["kme-a"]["relabel_configs"]}
+    assert labels == {"job": "qkd-lab", "process": "kme-a", "kind": "kme", "site": "a"}
 
 
 def test_in_containers_prometheus_is_on_the_operators_network_and_on_loopback_of_the_host():

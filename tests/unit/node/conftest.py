@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from qkd_lab.operator_calls import OperatorCalls
 from qkd_lab.topology import SHIPPED, load
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -18,8 +19,8 @@ def network(request, tmp_path, monkeypatch):
     from operated_network import SINGLE_PHOTONS, Network
 
     network, topology = Network(tmp_path, getattr(request, "param", SINGLE_PHOTONS)), load(SHIPPED / "two-sites.toml")
-    links = {link.name: link for link in topology.links}
-    operator = SimpleNamespace(topology=topology, call=network.call, quantum_link=links.__getitem__)
+    links = OperatorCalls(topology, lambda process: None)
+    operator = SimpleNamespace(topology=topology, call=network.call, quantum_link=links.quantum_link)
     for name in ("qkd_lab.cli.link", "qkd_lab.cli.link_rounds", "qkd_lab.cli.link_watch"):
         monkeypatch.setattr(import_module(name), "Operator", lambda lab: operator)
     return network

@@ -1,5 +1,5 @@
-"""What docker-compose.yml takes away from every container, whatever its profile. A service added later must keep to it
-or say here why not."""
+"""What docker-compose.yml takes away from every container, whatever its profile, with replicas too. A service added
+later must keep to it or say here why not."""
 
 import json
 import re
@@ -19,11 +19,12 @@ SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|KEK|PRIVATE", re.IGNORECASE)
 WITH_CREDENTIALS = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 
 
-@pytest.fixture(scope="module")
-def services():
+@pytest.fixture(scope="module", params=[[], ["docker-compose.replicas.yml"]], ids=["alone", "with replicas"])
+def services(request):
     if not shutil.which("docker"):
         pytest.skip("no docker command: docker-compose.yml is not read")
-    command = ["docker", "compose", "--profile", "*", "config", "--format", "json"]
+    files = [part for name in ("docker-compose.yml", *request.param) for part in ("-f", name)]
+    command = ["docker", "compose", *files, "--profile", "*", "config", "--format", "json"]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)["services"]
@@ -101,3 +102,18 @@ def test_every_published_port_is_on_loopback(services):
     for name, service in services.items():
         for port in service.get("ports") or []:
             assert port["host_ip"] == "127.0.0.1", name
+
+
+def test_replicas_hold_no_port_of_the_host_and_their_proxy_holds_the_same_ones(services):
+    published = {
+        port["published"]: (name, port["target"]) for name, one in services.items() for port in one.get("ports", [])
+    }
+    scaled = "kme-a-ports" in services
+    for port, kme, target in (("8000", "kme-a", 8443), ("9000", "kme-a", 9443), ("8001", "kme-b", 8443)):
+        assert published[port] == (f"{kme}-ports" if scaled else kme, target)
+    if scaled:
+        assert services["kme-a"]["scale"] == 2 and not services["kme-a"].get("ports")
+        # Reached from the host alone: listeners are on networks of their own, and a proxy must not be a way around.
+        assert services["kme-a-ports"]["networks"]["host"]["aliases"] == ["kme-a-ports.host"]
+        binds = re.findall(r"^ *bind (\S+)", (CHECKOUT / "services" / "haproxy.cfg").read_text(), re.MULTILINE)
+        assert binds == ['"${KME}-ports.host:8443"', '"${KME}-ports.host:9443"', "127.0.0.1:8080"]

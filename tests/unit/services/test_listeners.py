@@ -219,6 +219,18 @@ def test_a_request_that_does_not_arrive_in_time_is_cut_off(pki, server):
         assert 1 < time.monotonic() - started < 10  # the server of these tests gives a request 2 s
 
 
+def test_the_end_of_a_connection_can_be_told_from_a_cut(pki, server):
+    context = client_context(Credentials.in_folder(pki / "kme-b"))
+    plain = silent_before_tls(pki, server["peer"])
+    with context.wrap_socket(plain, server_hostname="localhost", suppress_ragged_eofs=False) as connection:
+        connection.settimeout(30)
+        connection.sendall(b"GET /v1/whoami HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = b""
+        while octets := connection.recv(1000):  # raises where the end comes without `close_notify`
+            answer += octets
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
 @pytest.mark.parametrize(
     ("sent", "status"),
     [

@@ -1,0 +1,89 @@
+"""What is measured: a method, keys at a time, kind of connections, clients at once; and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import ceil
+
+METHODS = ("enc_keys", "dec_keys")
+CONNECTIONS = ("keep-alive", "new")
+MOST_CLIENTS = 300  # as many as curl has at once
+MOST_KEYS_AT_A_TIME = 128
+LEAST_STORED, MOST_STORED = 1000, 1_000_000  # keys in the store, for measurements of how much they matter
+# Of several keys, a tenth of the requests: they would empty the pools faster than these can be filled.
+FEWER_OF_SEVERAL_KEYS = 10
+
+
+@dataclass(frozen=True)
+class Cell:
+    method: str
+    number: int
+    connections: str
+    clients: int
+    request_count: int
+
+    @property
+    def key_count(self) -> int:
+        return self.number * self.request_count
+
+    @property
+    def keep_alive(self) -> bool:
+        return self.connections == "keep-alive"
+
+    def __str__(self) -> str:
+        return f"{self.method}, number {self.number}, {self.connections}, {self.clients} at once"
+
+
+def matrix(
+    methods: Sequence[str], numbers: Sequence[int], connections: Sequence[str], clients: Sequence[int], requests: int
+) -> list[Cell]:
+    """Every combination. `requests`: those of a cell whose requests are for one key; each client has one at least."""
+
+    def count(number: int, at_once: int) -> int:
+        return max(at_once, requests if number == 1 else ceil(requests / FEWER_OF_SEVERAL_KEYS))
+
+    return [
+        Cell(method, number, kind, at_once, count(number, at_once))
+        for method, number, kind, at_once in product(methods, numbers, connections, clients)
+    ]
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a load generator saw. `latencies_ms` stand for equally many requests each; `errors`: how many, by kind."""
+
+    request_count: int
+    elapsed_s: float
+    latencies_ms: tuple[float, ...]
+    errors: Mapping[str, int]
+    generator_cpu_s: float
+
+    @property
+    def per_s(self) -> float:
+        return self.request_count / self.elapsed_s
+
+    @property
+    def error_count(self) -> int:
+        return sum(self.errors.values())
+
+    def percentile_ms(self, percent: float) -> float | None:
+        """The nearest rank; None where nothing was answered."""
+        ordered = sorted(self.latencies_ms)
+        return ordered[max(0, ceil(percent / 100 * len(ordered)) - 1)] if ordered else None
+
+
+def together(loads: Sequence[Load]) -> Load:
+    """Parts of one cell, of equally many requests but for the last."""
+    errors: dict[str, int] = {}
+    for load in loads:
+        for kind, count in load.errors.items():
+            errors[kind] = errors.get(kind, 0) + count
+    return Load(
+        sum(load.request_count for load in loads),
+        sum(load.elapsed_s for load in loads),
+        tuple(latency for load in loads for latency in load.latencies_ms),
+        errors,
+        sum(load.generator_cpu_s for load in loads),
+    )

@@ -1,0 +1,68 @@
+"""Puts the load of a cell on the bench's connection, and takes down what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from qkd_lab.bench import generators
+from qkd_lab.bench.cells import Cell, Load, together
+from qkd_lab.bench.pool import Pool
+from qkd_lab.bench.processors import Processors
+
+
+@dataclass(frozen=True)
+class Driven:
+    """A load, and what it took of processors at the site that was asked; None where these are not on this machine."""
+
+    load: Load
+    kme_cpu_s: float | None
+    redis_cpu_s: float | None
+
+
+class Driver:
+    """`folder` is private and temporary."""
+
+    def __init__(self, pool: Pool, processors: Processors, folder: Path, say: Callable[[str], None]) -> None:
+        self.pool = pool
+        self.folder = folder
+        self.say = say
+        self._processors = processors
+
+    def drive(self, cell: Cell) -> Driven:
+        """Raises LabError where the KME has died meanwhile: a rate of its refusals is none."""
+        sae = self.pool.master if cell.method == "enc_keys" else self.pool.slave
+        names = (sae.kme.id, f"redis-{sae.kme.id.removeprefix('kme-')}")
+        loads, spent_s = [], [0.0, 0.0]
+        for part in parts(cell, self.pool.most_at_once):
+            self.pool.fill(part.key_count)
+            send = self._sender(part)
+            self.say(str(part))
+            before = [self._processors.busy_s(name) for name in names]
+            loads.append(send())
+            after = [self._processors.busy_s(name) for name in names]
+            if loads[-1].error_count:
+                self.pool.check(sae)
+            spent_s = [
+                None if total is None or was is None or now is None else total + now - was
+                for total, was, now in zip(spent_s, before, after, strict=True)
+            ]
+        return Driven(together(loads), *spent_s)
+
+    def _sender(self, cell: Cell) -> Callable[[], Load]:
+        """Makes ready what the requests need, and gives what sends them."""
+        pool, options = self.pool, {"clients": cell.clients, "keep_alive": cell.keep_alive}
+        if cell.method == "enc_keys":
+            request = {"request_count": cell.request_count, "body": generators.enc_keys_body(cell.number)}
+            return lambda: generators.ab(pool.enc_keys_url, pool.master, self.folder, **request, **options)
+        ids = pool.take_key_ids(cell.key_count)
+        bodies = [generators.dec_keys_body(ids[at : at + cell.number]) for at in range(0, len(ids), cell.number)]
+        return lambda: generators.curl(pool.dec_keys_url, pool.slave, bodies, **options)
+
+
+def parts(cell: Cell, most_keys: int) -> list[Cell]:
+    """Each of no more keys than a pool always has."""
+    most = max(1, most_keys // cell.number)
+    counts = [min(most, cell.request_count - at) for at in range(0, cell.request_count, most)]
+    return [Cell(cell.method, cell.number, cell.connections, min(cell.clients, count), count) for count in counts]

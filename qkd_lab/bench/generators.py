@@ -1,0 +1,133 @@
+"""The load generators, programs in C: `ab` for requests that are all the same, `curl` where each names other keys."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import resource
+import shutil
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from qkd_lab.bench.cells import Load
+from qkd_lab.lab_folder import LabError
+from qkd_lab.testing.handles import Sae
+
+PACKAGES = {"ab": "apache2-utils", "curl": "curl"}
+ANSWER_WITHIN_S = 60
+# What `ab` counts as failed, and what it is called here. Answers of another length than the first are errors, since
+# those with as many keys of one size are equally long.
+_FAILURES = {"Connect": "not connected", "Receive": "not received", "Length": "other length", "Exceptions": "exception"}
+
+
+def find(program: str) -> str:
+    """Its path. Raises LabError that names the package."""
+    if (path := shutil.which(program)) is None:
+        raise LabError(f"{program} is not installed: it is in the package {PACKAGES[program]} of Debian and others")
+    return path
+
+
+def ab(
+    url: str, sae: Sae, folder: Path, *, clients: int, request_count: int, keep_alive: bool, body: bytes | None = None
+) -> Load:
+    """`request_count` times the same request. `folder` is private and temporary: ab wants certificate and key in one
+    file. It does not verify the server, which costs a client a little and the server nothing."""
+    pem, centiles, posted = (folder / name for name in ("client.pem", "centiles.csv", "body"))
+    pem.touch(mode=0o600)
+    pem.write_text(Path(sae.cert).read_text() + Path(sae.key).read_text())
+    command = [find("ab"), "-q", "-r", "-s", str(ANSWER_WITHIN_S), "-n", str(request_count), "-c", str(clients)]
+    command += ["-E", str(pem), "-e", str(centiles), *(["-k"] if keep_alive else [])]
+    if body is not None:
+        posted.write_bytes(body)
+        command += ["-p", str(posted), "-T", "application/json"]
+    done, _, cpu_s = _run([*command, url])
+    if done.returncode:
+        said = [line for line in done.stderr.splitlines() if line.strip()]
+        raise LabError(f"ab gave up at {url}: {said[-1] if said else f'exit status {done.returncode}'}")
+    return read_ab(done.stdout, centiles.read_text(), cpu_s)
+
+
+def read_ab(report: str, centiles: str, cpu_s: float) -> Load:
+    """`report` is its standard output, `centiles` the file of its option -e."""
+
+    def number(name: str) -> float:
+        found = re.search(rf"^{name}:\s+([0-9.]+)", report, re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+    failures = {kind: int(count) for kind, count in re.findall(r"(\w+): (\d+)[,)]", report)}
+    errors = {name: failures.get(kind, 0) for kind, name in _FAILURES.items()}
+    errors["not 2xx"] = int(number("Non-2xx responses"))
+    errors["other length"] = max(0, errors["other length"] - errors["not 2xx"])
+    if not number("Time taken for tests"):
+        raise LabError("the report of ab has no time taken: expected ApacheBench 2.3")
+    latencies = [float(milliseconds) for _, milliseconds in list(csv.reader(centiles.splitlines()))[1:]]
+    return Load(
+        int(number("Complete requests")),
+        number("Time taken for tests"),
+        # With 50 requests or fewer ab reads one beyond its last for the highest of them.
+        tuple(min(one, latencies[-1]) for one in latencies),
+        {kind: count for kind, count in errors.items() if count},
+        cpu_s,
+    )
+
+
+def curl(url: str, sae: Sae, bodies: Sequence[bytes], *, clients: int, keep_alive: bool) -> Load:
+    """One POST for each of `bodies`. Its time is that of the whole program, which reads what it is to do first."""
+    options = {
+        "url": url,
+        **{name: _escaped(path) for name, path in (("cert", sae.cert), ("key", sae.key), ("cacert", sae.ca))},
+        "header": "Content-Type: application/json",
+        "output": "/dev/null",
+        "write-out": r"%{http_code} %{exitcode} %{time_total}\n",
+        "max-time": str(ANSWER_WITHIN_S),
+    }
+    every = "".join(f'{name} = "{value}"\n' for name, value in options.items()) + "http1.1\n"
+    if not keep_alive:
+        every += 'header = "Connection: close"\nno-sessionid\n'  # a whole handshake each time, as ab makes it
+    requests = "next\n".join(f'{every}data = "{_escaped(body.decode())}"\n' for body in bodies)
+    # On standard input, not in a file or an argument. With -q no settings of the user's.
+    command = [find("curl"), "-q", "--no-progress-meter", "--noproxy", "*", "--parallel", "--parallel-immediate"]
+    done, elapsed_s, cpu_s = _run([*command, "--parallel-max", str(clients), "--config", "-"], requests)
+    return read_curl(done.stdout, len(bodies), elapsed_s, cpu_s)
+
+
+def _escaped(text: str) -> str:
+    """As it stands between quotation marks in a configuration of curl's."""
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def read_curl(report: str, expected_count: int, elapsed_s: float, cpu_s: float) -> Load:
+    """`report`: status, exit status and seconds of each request, a line each."""
+    rows = [line.split() for line in report.splitlines()]
+    statuses = Counter(f"curl {failed}" if failed != "0" else status for status, failed, _ in rows)
+    errors = {kind: count for kind, count in statuses.items() if not kind.startswith("2")}
+    if missing := expected_count - len(rows):
+        errors["not made"] = missing
+    return Load(expected_count, elapsed_s, tuple(1000 * float(seconds) for *_, seconds in rows), errors, cpu_s)
+
+
+def _run(command: list[str], text: str | None = None) -> tuple[subprocess.CompletedProcess[str], float, float]:
+    """What it printed, how long it took, and for how long a processor was at work for it."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    done = subprocess.run(command, input=text, capture_output=True, text=True, errors="replace")
+    elapsed_s, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return done, elapsed_s, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def dec_keys_body(key_ids: Sequence[str]) -> bytes:
+    return json.dumps({"key_IDs": [{"key_ID": key_id} for key_id in key_ids]}, separators=(",", ":")).encode()
+
+
+def enc_keys_body(number: int) -> bytes | None:
+    """None: nothing is said, and one key is meant."""
+    return None if number == 1 else json.dumps({"number": number}).encode()
+
+
+def versions() -> Mapping[str, str]:
+    """The first line that each says of itself."""
+    said = {name: subprocess.run([find(name), "-V"], capture_output=True, text=True).stdout for name in PACKAGES}
+    return {name: text.splitlines()[0].split(" <", 1)[0] for name, text in said.items()}

@@ -1,0 +1,158 @@
+"""One run of the bench: every cell, the floor in the same way, and the Redis scripts alone."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qkd_lab.bench import generators
+from qkd_lab.bench.cells import Cell, Load
+from qkd_lab.bench.driver import Driven, Driver, parts
+from qkd_lab.bench.floor import Floor
+from qkd_lab.bench.pool import MOST_KEYS_AT_ONCE, Pool
+from qkd_lab.bench.processors import Processors
+from qkd_lab.bench.scripts_alone import CALLERS, ScriptAlone, scripts_alone
+from qkd_lab.operator_calls import Operator
+from qkd_lab.private_files import private_folder
+from qkd_lab.topology import Link
+
+PERCENTILES = (50, 95, 99)
+LEAST_FLOOR_REQUESTS = 200
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A cell, the floor under the same load (of the same program, connections and clients), and the cell's own load."""
+
+    cell: Cell
+    floor: Load
+    driven: Driven
+
+    @property
+    def load(self) -> Load:
+        return self.driven.load
+
+    @property
+    def keys_per_s(self) -> float:
+        return self.load.per_s * self.cell.number
+
+    @property
+    def of_floor(self) -> float:
+        return self.load.per_s / self.floor.per_s
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "method": self.cell.method,
+            "number": self.cell.number,
+            "connections": self.cell.connections,
+            "clients": self.cell.clients,
+            "keys_per_s": round(self.keys_per_s, 1),
+            **load_json(self.load),
+            "kme_cpu_ms": per_request_ms(self.driven.kme_cpu_s, self.load),
+            "redis_cpu_ms": per_request_ms(self.driven.redis_cpu_s, self.load),
+            "of_floor": round(self.of_floor, 3),
+            "floor": load_json(self.floor),
+        }
+
+
+@dataclass(frozen=True)
+class Run:
+    """`fed_by`: where the pool's keys came from, in words."""
+
+    fed_by: str
+    worker_count: int
+    generators: dict[str, str]
+    measured: list[Measured]
+    scripts: list[ScriptAlone]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "pool_fed_by": self.fed_by,
+            "processors": os.cpu_count(),
+            "kme_workers": self.worker_count,
+            "generators": self.generators,
+            "cells": [one.as_json() for one in self.measured],
+            "redis_scripts_alone": [
+                {"script": one.script, "number": one.number, "callers": one.callers, "calls_per_s": round(one.per_s, 1)}
+                for one in self.scripts
+            ],
+        }
+
+
+def bench(operator: Operator, link: Link, cells: Sequence[Cell], say: Callable[[str], None]) -> Run:
+    """Raises LabError. Whatever happens, nothing is left of it in the lab."""
+    found = generators.versions()
+    processors = Processors(operator.lab)
+    calls = {one.number: parts(one, MOST_KEYS_AT_ONCE)[0].request_count for one in cells}
+    if operator.lab.in_containers:
+        calls = {}  # their stores can't be reached from here
+    largest = max(min(MOST_KEYS_AT_ONCE, cell.key_count) for cell in cells)
+    wanted = sum(cell.key_count for cell in cells) + sum(len(CALLERS) * number * calls[number] for number in calls)
+    with ExitStack() as ends:
+        folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="qkd-bench-")))
+        pool = ends.enter_context(Pool(operator, link, max(wanted, 2 * largest), say))
+        worker_count = processors.worker_count(pool.master.kme.id)
+        say("starting the floor")
+        callers = {"enc_keys": pool.master, "dec_keys": pool.slave}
+        floors = {
+            method: ends.enter_context(Floor(operator.lab, sae, worker_count, private_folder(folder / method)))
+            for method, sae in callers.items()
+            if any(cell.method == method for cell in cells)
+        }
+        driver = Driver(pool, processors, folder, say)
+        under = _Floors(driver, floors)
+        measured = [Measured(cell, under.load(cell), driver.drive(cell)) for cell in cells]
+        scripts = []
+        for number, call_count in calls.items():
+            say(f"Redis scripts alone, number {number}")
+            scripts += scripts_alone(operator.lab, pool, number, call_count)
+    return Run(fed_by(link), worker_count, dict(found), measured, scripts)
+
+
+def fed_by(link: Link) -> str:
+    if link.is_quantum:
+        return f"BB84 on link {link.name}"
+    return f"key files, prefilled over the directory link {link.name}, not by BB84"
+
+
+class _Floors:
+    """Each floor once: of the same program at as many clients, so that what differs is the KME alone."""
+
+    def __init__(self, driver: Driver, floors: Mapping[str, Floor]) -> None:
+        self._driver = driver
+        self._floors = floors
+        self._known: dict[tuple[str, str, int], Load] = {}
+
+    def load(self, cell: Cell) -> Load:
+        key = (cell.method, cell.connections, cell.clients)
+        if key not in self._known:
+            self._driver.say(f"the floor, {cell.connections}, {cell.clients} at once")
+            url, options = self._floors[cell.method].url, {"clients": cell.clients, "keep_alive": cell.keep_alive}
+            count = max(cell.request_count, LEAST_FLOOR_REQUESTS)
+            pool = self._driver.pool
+            if cell.method == "enc_keys":
+                load = generators.ab(url, pool.master, self._driver.folder, request_count=count, **options)
+            else:
+                load = generators.curl(url, pool.slave, [b"{}"] * count, **options)
+            self._known[key] = load
+        return self._known[key]
+
+
+def load_json(load: Load) -> dict[str, Any]:
+    percentiles = {f"p{percent}_ms": load.percentile_ms(percent) for percent in PERCENTILES}
+    return {
+        "requests": load.request_count,
+        "requests_per_s": round(load.per_s, 1),
+        **percentiles,
+        "errors": dict(load.errors),
+        "generator_cpu_ms": per_request_ms(load.generator_cpu_s, load),
+    }
+
+
+def per_request_ms(busy_s: float | None, load: Load) -> float | None:
+    return None if busy_s is None else round(1000 * busy_s / load.request_count, 3)

@@ -1,0 +1,81 @@
+"""The threads of one listener, which wait for all of its connections together.
+
+Whoever is free takes the next connection for which something can be done, does it, and lets it wait again: a request
+passes from no thread to another. A connection belongs to one thread at a time, or waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import threading
+from collections.abc import Callable, Iterator
+
+from .connections import ListenerConnection
+
+log = logging.getLogger(__name__)
+
+
+class ListenerThreads:
+    """`begin` is called by each thread before it serves; `over` is told, by any of them, of a connection that has ended
+    and is to be closed."""
+
+    def __init__(
+        self, name: str, count: int, begin: Callable[[], object], over: Callable[[ListenerConnection], None]
+    ) -> None:
+        self.name = name
+        self._begin = begin
+        self._over = over
+        self._epoll = select.epoll()
+        self._changing = threading.Lock()  # of who has a connection
+        self._connections: dict[int, ListenerConnection] = {}
+        for number in range(count):
+            threading.Thread(target=self._serve, name=f"{name}-{number}", daemon=True).start()
+
+    def add(self, conn: ListenerConnection) -> None:
+        self._connections[conn.descriptor] = conn
+        self._epoll.register(conn.descriptor, 0)
+        self._wait(conn, select.EPOLLIN)
+
+    def close(self, conn: ListenerConnection) -> None:
+        """Of a connection that was taken, or is over. The kernel forgets its descriptor by itself."""
+        del self._connections[conn.descriptor]
+        conn.close()
+
+    def waiting(self) -> Iterator[ListenerConnection]:
+        """Those that no thread has just now."""
+        return (conn for conn in list(self._connections.values()) if conn.waits_for)
+
+    def take(self, conn: ListenerConnection) -> bool:
+        """Whether it still waited; then it is the caller's."""
+        with self._changing:
+            waited, conn.waits_for = conn.waits_for, 0
+        return bool(waited)
+
+    def go_on(self, conn: ListenerConnection, time_is_up: bool = False) -> None:
+        """Of a connection that was taken: what can be done for it now."""
+        try:
+            events = conn.go_on(time_is_up)
+        except Exception:
+            log.exception("listener %s: a connection failed", self.name)
+            events = 0
+        if events:
+            self._wait(conn, events)
+        else:
+            self._over(conn)
+
+    def _wait(self, conn: ListenerConnection, events: int) -> None:
+        with self._changing:
+            conn.waits_for = events
+            self._epoll.modify(conn.descriptor, events | select.EPOLLONESHOT)
+
+    def _serve(self) -> None:
+        try:
+            self._begin()
+        except Exception:
+            log.exception("listener %s: a thread begins unprepared", self.name)
+        while True:
+            for descriptor, _ in self._epoll.poll(maxevents=1):
+                conn = self._connections.get(descriptor)
+                if conn is not None and self.take(conn):
+                    self.go_on(conn)

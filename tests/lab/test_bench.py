@@ -1,0 +1,143 @@
+"""`qkd-lab bench` on running networks, small: what it measures on a full machine is no figure of anything else."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import psutil
+import pytest
+
+from qkd_lab.testing import QKDNetwork
+
+from running_lab import CHECKOUT, QKD_LAB, eventually
+
+DIRECTORY = """
+name = "bench"
+demo_saes = false
+dashboard = false
+sites = [{ name = "a", saes = ["sae-a"] }, { name = "b", saes = ["sae-b"] }]
+links = [{ name = "a-b", alice = "a", bob = "b", origin = "directory", delete_after_reading = true }]
+"""
+WITH_AB = pytest.mark.skipif(shutil.which("ab") is None, reason="no ab (Debian: apache2-utils): no load is measured")
+
+
+def environment(temporary: Path) -> dict[str, str]:
+    path = os.pathsep.join([str(CHECKOUT), os.environ.get("PYTHONPATH", "")])
+    return {**os.environ, "PYTHONPATH": path, "TMPDIR": str(temporary)}
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory):
+    """Two sites with a link that is fed with key files: no quantum link takes the processors."""
+    topology = tmp_path_factory.mktemp("topology") / "bench.toml"
+    topology.write_text(DIRECTORY)
+    with QKDNetwork(embedded=True, topology=topology, environment={"QKD_WORKERS": "2"}) as net:
+        yield net
+
+
+@pytest.fixture
+def bench(net, tmp_path):
+    """Runs the command with temporary files in `tmp_path`; gives what it prints, on both streams."""
+
+    def run(*arguments, folder=net.folder, expected=0):
+        done = subprocess.run(
+            [*QKD_LAB, "bench", *arguments],
+            cwd=folder,
+            env=environment(tmp_path),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        assert done.returncode == expected, done.stdout
+        return done.stdout
+
+    return run
+
+
+def left_of_a_bench(net, temporary):
+    """SAEs, certificates, key files, temporary files and processes."""
+    saes = [one["sae_id"] for kme in ("kme-a", "kme-b") for one in net.operator.call(kme, "GET", "/v1/saes")]
+    files = [*net.lab.path.rglob("*bench-*"), *temporary.glob("qkd-bench-*")]
+    floors = [one.pid for one in psutil.process_iter(["cwd"]) if str(temporary) in (one.info["cwd"] or "")]
+    return [sae for sae in saes if sae.startswith("bench-")] + files + floors
+
+
+@WITH_AB
+def test_each_cell_is_measured_beside_its_floor_and_without_an_error(net, bench, tmp_path, figure):
+    results, drawn = tmp_path / "bench.json", tmp_path / "bench.svg"
+    text = bench("--clients", "4", "--requests", "200", "--json", str(results), "--plot", str(drawn))
+    run = json.loads(results.read_text())
+    assert "key files, prefilled over the directory link a-b" in text and run["kme_workers"] == 2
+    cells = {(one["method"], one["number"], one["connections"]): one for one in run["cells"]}
+    assert len(cells) == 8
+    for (method, number, connections), cell in cells.items():
+        assert cell["requests"] == (200 if number == 1 else 20)
+        assert cell["errors"] == cell["floor"]["errors"] == {}
+        assert cell["keys_per_s"] == pytest.approx(number * cell["requests_per_s"], rel=0.01)
+        assert 0 < cell["p50_ms"] <= cell["p95_ms"] <= cell["p99_ms"]
+        assert cell["kme_cpu_ms"] > 0 and cell["generator_cpu_ms"] > 0
+        figure(
+            f"bench, {method}, n = {number}, {connections}, 4 clients: {cell['requests_per_s']:,.0f} requests/s, "
+            f"{cell['of_floor']:.0%} of the floor's"
+        )
+    scripts = {(one["script"], one["number"], one["callers"]) for one in run["redis_scripts_alone"]}
+    assert scripts == {(script, n, at) for script in ("take_keys", "fetch_keys") for n in (1, 128) for at in (1, 16)}
+    assert drawn.stat().st_size > 0
+    assert left_of_a_bench(net, tmp_path) == []
+
+
+def test_every_key_is_compared_with_that_of_the_other_end(net, bench, tmp_path):
+    text = bench("--check", "--clients", "4", "--requests", "200", "--json", str(tmp_path / "check.json"))
+    found = json.loads((tmp_path / "check.json").read_text())
+    assert found["delivered"] == found["equal"] == 200 + 20 * 128 and found["is_well"]
+    assert "2,760 equal at the other end, 0 different, 0 came twice" in text
+    assert left_of_a_bench(net, tmp_path) == []
+
+
+@WITH_AB
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_interrupted_leaves_nothing_behind(net, tmp_path, how):
+    run = subprocess.Popen(
+        [*QKD_LAB, "bench", "--clients", "4", "--requests", "1000000"],
+        cwd=net.folder,
+        env=environment(tmp_path),
+        text=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    for line in run.stderr:
+        if "the floor, " in line:
+            break
+    # The floor listens and `ab` runs, with the client's key in a file.
+    eventually(lambda: [*tmp_path.glob("qkd-bench-*/client.pem")], "the load begins")
+    assert left_of_a_bench(net, tmp_path)
+    run.send_signal(how)
+    assert "interrupted" in run.communicate(timeout=60)[1] and run.returncode == 130
+    eventually(lambda: not left_of_a_bench(net, tmp_path), "nothing is left")
+
+
+def test_a_kme_that_is_dead_is_one_line(net, bench, tmp_path):
+    """In a folder that tells of the same lab, but for one port."""
+    folder = tmp_path / "other"
+    shutil.copytree(net.lab.path, folder / ".lab", ignore=shutil.ignore_patterns("data", "log", "state", "metrics"))
+    endpoints = folder / ".lab" / "endpoints.json"
+    endpoints.write_text(re.sub(r'("kme-b.ops": "https://127.0.0.1:)\d+', r"\g<1>1", endpoints.read_text()))
+    text = bench("--check", folder=folder, expected=1)
+    assert len(text.splitlines()) == 1 and "kme-b" in text and "connection refused" in text
+    assert left_of_a_bench(net, tmp_path) == []
+
+
+def test_bb84_feeds_the_pool_while_both_ends_take_keys(bench, tmp_path, figure):
+    with QKDNetwork(embedded=True) as quantum:
+        text = bench("--sustained", "--seconds", "5", "--json", str(tmp_path / "flow.json"), folder=quantum.folder)
+    flow = json.loads((tmp_path / "flow.json").read_text())
+    assert flow["key_count"] > 0 and flow["round_count"] > 0
+    assert {"transmission", "sifting", "reconciliation", "amplification"} <= flow["stages_s"].keys()
+    # Rounds of one link follow each other; the first of them began before.
+    assert 0 < sum(flow["stages_s"].values()) < 2 * flow["elapsed_s"]
+    assert "qlink-a-b" in flow["processors_s"] and "transmission" in text
+    figure(f"bench --sustained, the fast network of the tests: {flow['keys_per_s']:,.0f} keys/s at both ends")

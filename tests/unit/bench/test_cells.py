@@ -1,0 +1,45 @@
+"""What the bench measures, and how what its generators saw is put together."""
+
+import pytest
+
+from qkd_lab.bench.cells import Load, matrix, together
+from qkd_lab.bench.driver import parts
+
+
+def load(count, elapsed_s=1.0, latencies=(1.0,), errors=None):
+    return Load(count, elapsed_s, tuple(latencies), errors or {}, 0.5)
+
+
+def test_every_combination_is_measured_once():
+    cells = matrix(("enc_keys", "dec_keys"), (1, 128), ("keep-alive", "new"), (1, 8, 32, 128), 2000)
+    assert len(cells) == len(set(cells)) == 2 * 2 * 2 * 4
+
+
+def test_of_several_keys_at_a_time_there_are_a_tenth_of_the_requests_and_one_for_each_client():
+    cells = matrix(("enc_keys",), (1, 128), ("new",), (1, 128), 300)
+    assert [(one.number, one.clients, one.request_count) for one in cells] == [
+        (1, 1, 300),
+        (1, 128, 300),
+        (128, 1, 30),
+        (128, 128, 128),
+    ]
+
+
+def test_a_cell_of_more_keys_than_a_pool_always_has_is_measured_in_parts():
+    (cell,) = matrix(("enc_keys",), (128,), ("new",), (8,), 10_000)
+    found = parts(cell, 50_000)
+    assert sum(part.request_count for part in found) == cell.request_count == 1000
+    assert all(part.key_count <= 50_000 for part in found) and len(found) == 3
+
+
+def test_parts_are_one_load_with_the_percentiles_of_all_and_the_sum_of_errors():
+    one = together([load(100, 2.0, range(1, 51), {"503": 1}), load(100, 3.0, range(51, 101), {"503": 2, "429": 1})])
+    assert (one.request_count, one.elapsed_s, one.per_s) == (200, 5.0, 40.0)
+    assert [one.percentile_ms(percent) for percent in (50, 95, 99)] == [50, 95, 99]
+    assert one.errors == {"503": 3, "429": 1} and one.error_count == 4 and one.generator_cpu_s == 1.0
+
+
+@pytest.mark.parametrize("percent", [1, 50, 99])
+def test_a_percentile_of_one_answer_is_that_answer_and_of_none_is_nothing(percent):
+    assert load(1, latencies=[7.0]).percentile_ms(percent) == 7.0
+    assert load(1, latencies=[]).percentile_ms(percent) is None

@@ -1,0 +1,99 @@
+"""The bench's own connection: nothing of it is left, whatever becomes of it."""
+
+import pytest
+
+from qkd_lab.addresses import embedded, endpoints
+from qkd_lab.bench import pool as pools
+from qkd_lab.bench.pool import Pool
+from qkd_lab.lab_folder import LabError, LabFolder
+from qkd_lab.operator_calls import Operator
+from qkd_lab.topology import SHIPPED
+
+
+@pytest.fixture
+def operator(tmp_path, monkeypatch):
+    """Of a lab that is not running; its calls are kept, answered, and refused where `refused` says so."""
+    lab = LabFolder(tmp_path / ".lab")
+    lab.make()
+    topology = lab.keep_topology(SHIPPED / "two-sites-directory.toml")
+    book = embedded(topology, lambda wanted, known: 1)
+    lab.prepare(topology, book, endpoints(topology, book))
+    made = Operator(lab)
+    made.calls, made.stored, made.refused = [], iter(()), ""
+
+    def call(process, method, path, body=None, **_):
+        made.calls.append((process, method, path, body))
+        if path == made.refused:
+            raise LabError("the KME refused")
+        counted = method == "GET" and path == "/v1/connections/the-id"
+        return {"connection_id": "the-id"} | ({"stored_key_count": next(made.stored)} if counted else {})
+
+    monkeypatch.setattr(made, "call", call)
+    monkeypatch.setattr(pools, "POLL_S", 0)
+    return made
+
+
+def left_of(operator):
+    """What there is of the bench in the lab's folder."""
+    return [path for path in operator.lab.path.rglob("*") if "bench" in path.name]
+
+
+def deleted(operator):
+    return [path for _, method, path, _ in operator.calls if method == "DELETE"]
+
+
+def test_two_saes_and_their_connection_go_with_their_certificates_and_key_files(operator):
+    operator.stored = iter([0, 400, 1000])
+    with Pool(operator, operator.topology.links[0], 1000, lambda _: None) as pool:
+        pool.fill(500)
+        files = [path for path in left_of(operator) if path.suffix == ".cor"]
+        assert {path.parent.name for path in files} == {"a", "b"} and len({path.read_bytes() for path in files}) == 1
+        assert (operator.lab.identity(pool.master.id) / "key.pem").exists()
+    assert deleted(operator) == [f"/v1/saes/{sae.id}" for sae in (pool.master, pool.slave)]
+    assert left_of(operator) == []
+
+
+def test_what_was_made_goes_also_where_the_rest_is_refused(operator):
+    operator.refused = "/register_connection"
+    with pytest.raises(LabError), Pool(operator, operator.topology.links[0], 1000, lambda _: None):
+        pass
+    assert len(deleted(operator)) == 2 and left_of(operator) == []
+
+
+def test_nothing_is_made_where_a_kme_is_not_well(operator):
+    operator.refused = "/healthz"
+    with pytest.raises(LabError), Pool(operator, operator.topology.links[0], 1000, lambda _: None):
+        pass
+    assert [method for _, method, *_ in operator.calls] == ["GET"] and left_of(operator) == []
+
+
+def test_nobody_cuts_more_keys_while_something_is_measured(operator):
+    operator.stored = iter([0, 999, 1000])
+    with Pool(operator, operator.topology.links[0], 1000, lambda _: None) as pool:
+        pool.fill(500)
+        allowed = [body["max_keys_count"] for _, method, _, body in operator.calls if method == "PATCH"]
+    assert allowed == [1000, 128]  # as many as it is to have, and then so few that it has more
+
+
+def test_a_pool_that_has_enough_is_left_alone(operator):
+    operator.stored = iter([500])
+    with Pool(operator, operator.topology.links[0], 1000, lambda _: None) as pool:
+        pool.fill(500)
+    assert not [call for call in operator.calls if call[1] == "PATCH"]
+
+
+def test_a_pool_that_gets_no_more_keys_is_not_waited_for_for_ever(operator, monkeypatch):
+    monkeypatch.setattr(pools, "PROGRESS_WITHIN_S", -1.0)
+    operator.stored = iter([0, 7])
+    with (
+        pytest.raises(LabError, match="has 7 of 1,000 keys"),
+        Pool(operator, operator.topology.links[0], 1000, lambda _: None) as pool,
+    ):
+        pool.fill(500)
+
+
+def test_what_could_not_be_removed_is_said(operator):
+    said = []
+    with Pool(operator, operator.topology.links[0], 1000, said.append) as pool:
+        operator.refused = f"/v1/saes/{pool.master.id}"
+    assert len(said) == 1 and pool.master.id in said[0] and "qkd-lab sae remove" in said[0]
