@@ -78,6 +78,7 @@ class Launcher:
     def close(self) -> None:
         if self._process is not None:
             self._orders.close()
+            self._process.kill()  # what it has started is not its own
             self._process.wait()
             self._process = None
 
