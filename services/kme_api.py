@@ -50,15 +50,15 @@ def make(settings: Settings) -> Server:
 
     authorities = {"sae": f"sae-{site}", "peer": "kme", "qkde": "qkd", "ops": "operator"}
 
-    def listener(name: str, app) -> Listener:
+    def listener(name: str, app, **more) -> Listener:
         authority = authorities[name]
-        return Listener(name, settings.bind(name), settings.authority(authority), app, kme.keystore.connect)
+        return Listener(name, settings.bind(name), settings.authority(authority), app, **more)
 
     return Server(
         settings.process,
         settings.credentials,
         [
-            listener("sae", sae),
+            listener("sae", sae, begin=kme.keystore.connect),
             listener(
                 "peer",
                 lambda: peer_app(

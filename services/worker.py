@@ -30,9 +30,8 @@ NO_MORE_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 
 class ListenerWorker(ThreadWorker):
-    """A worker with several listeners; `cfg.listener_tls`: name, TLS and what its threads begin with, of each, in
-    the order of binds;
-    `cfg.limits`; `cfg.max_body_bytes`: by a listener's name, from when the applications are made."""
+    """A worker with several listeners; `cfg.listener_tls`: name, TLS, and what its threads begin with, of each, in the
+    order of binds; `cfg.limits`; `cfg.max_body_bytes`: by a listener's name, from when the applications are made."""
 
     def init_process(self) -> None:
         self._listeners = {
