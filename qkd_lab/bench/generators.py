@@ -48,10 +48,10 @@ def ab(
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if line.strip()]
         raise LabError(f"ab gave up at {url}: {said[-1] if said else f'exit status {done.returncode}'}")
-    return read_ab(done.stdout, centiles.read_text(), cpu_s)
+    return read_ab(done.stdout, centiles.read_text(), cpu_s, keep_alive)
 
 
-def read_ab(report: str, centiles: str, cpu_s: float) -> Load:
+def read_ab(report: str, centiles: str, cpu_s: float, keep_alive: bool) -> Load:
     """`report` is its standard output, `centiles` the file of its option -e."""
 
     def number(name: str) -> float:
@@ -62,6 +62,8 @@ def read_ab(report: str, centiles: str, cpu_s: float) -> Load:
     errors = {name: failures.get(kind, 0) for kind, name in _FAILURES.items()}
     errors["not 2xx"] = int(number("Non-2xx responses"))
     errors["other length"] = max(0, errors["other length"] - errors["not 2xx"])
+    if keep_alive and not any(errors.values()):
+        errors["not kept alive"] = int(number("Complete requests") - number("Keep-Alive requests"))
     if not number("Time taken for tests"):
         raise LabError("the report of ab has no time taken: expected ApacheBench 2.3")
     latencies = [float(milliseconds) for _, milliseconds in list(csv.reader(centiles.splitlines()))[1:]]

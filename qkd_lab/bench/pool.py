@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from urllib.parse import quote
 
+from kme.errors import KmeError
 from qkd_lab.bench.cells import MOST_KEYS_AT_A_TIME
 from qkd_lab.lab_folder import LabError
 from qkd_lab.operator_calls import Operator
@@ -18,7 +19,8 @@ from qkd_lab.pki.store import Pki
 from qkd_lab.private_files import write_private
 from qkd_lab.testing.handles import Kme, Sae
 from qkd_lab.topology import Link
-from sae_demo.etsi_client import Etsi014Client
+from sae_demo.etsi_answers import MalformedAnswer
+from sae_demo.etsi_client import Etsi014Client, KmeRefused, KmeUnreachable
 
 KEY_SIZE_BITS = 256
 MOST_KEYS = 100_000  # of a pool, docs/protocols.md
@@ -26,11 +28,13 @@ MOST_KEYS = 100_000  # of a pool, docs/protocols.md
 MOST_KEYS_AT_ONCE = MOST_KEYS // 2
 POLL_S = 0.2
 PROGRESS_WITHIN_S = 90.0
+UNEXPECTED = (KmeError, KmeRefused, KmeUnreachable, MalformedAnswer)
 BLOCK_BYTES = 1 << 17  # of a key file, docs/other-doors.md
 
 
 class Pool:
-    """`capacity`: keys that it has when it is full. As a context manager: nothing of it is left afterwards.
+    """`capacity`: keys that it has when it is full. As a context manager: nothing of it is left afterwards, and what a
+    KME or its store refused in between is a LabError.
 
     Key files are its supply where the link is fed by files, BB84 alone where it is a quantum link.
     """
@@ -73,6 +77,8 @@ class Pool:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._remove()
+        if isinstance(error, UNEXPECTED):
+            raise LabError(f"the bench ended early: {error}") from None
 
     @property
     def most_at_once(self) -> int:

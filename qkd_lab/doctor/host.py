@@ -58,8 +58,7 @@ def ports(topology: Path) -> Iterator[Finding]:
 
 
 def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with socket.socket() as probe:  # without SO_REUSEADDR: ports that another lab holds would look free
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:

@@ -28,7 +28,7 @@ LONGEST_ORDER = 1 << 18
 
 
 class Launcher:
-    """The supervisor's side. `modules` are imported beforehand, by name; those that are not there are left out."""
+    """The supervisor's side. `modules` are imported beforehand, by name; those that can't be are left out."""
 
     def __init__(self, modules: Sequence[str] = ()) -> None:
         self._modules = modules
@@ -60,13 +60,13 @@ class Launcher:
             "uid": uid,
             "gid": gid,
         }
+        answer = b""
         # Only now, so that other orphans are init's to bury, as ever.
         prctl(PR_SET_CHILD_SUBREAPER, 1)
-        try:
+        with contextlib.suppress(ConnectionError):
             self._orders.send(json.dumps(order).encode())
             answer = self._orders.recv(LONGEST_ORDER)
-        finally:
-            prctl(PR_SET_CHILD_SUBREAPER, 0)
+        prctl(PR_SET_CHILD_SUBREAPER, 0)
         if not answer:
             raise ChildProcessError(f"the launcher (pid {self._process.pid}) ended before it started {command[0]}")
         return int(answer)
@@ -117,7 +117,7 @@ def main() -> None:
 
 
 def _import(name: str) -> None:
-    with contextlib.suppress(ImportError):
+    with contextlib.suppress(Exception):  # the service that needs it will say what is wrong
         importlib.import_module(name)
 
 

@@ -14,6 +14,7 @@ from qkd_lab.configuration import shown
 from qkd_lab.experiments import grid
 from qkd_lab.experiments.errors import ExperimentError
 from qkd_lab.experiments.parameters import KINDS, check_name, checked_value, names_of, required_of, resolved
+from qkd_lab.experiments.result_names import results_of
 from qkde.parameter_sets import InvalidParameterSet
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -104,7 +105,7 @@ def _experiment(name: str, content: Mapping[str, Any]) -> Experiment:
     if len(set(names)) < len(names):
         raise ExperimentError("key series: a name is there twice, expected each once")
     panels = tuple(
-        _panel(table, names, f"panel {number}") for number, table in enumerate(values.pop("panels"), start=1)
+        _panel(table, series, f"panel {number}") for number, table in enumerate(values.pop("panels"), start=1)
     )
     given = {key: values[key] for key in ("title", "seed", "description") if key in values}
     return Experiment(name, series=series, panels=panels, references=tuple(values.get("references", ())), **given)
@@ -116,6 +117,8 @@ def _series(shared: Mapping[str, Any], table: Mapping[str, Any], where: str) -> 
     kind = values["kind"]
     fixed = {**shared["fixed"], **values["fixed"]}
     axes = values.get("sweep", shared["sweep"])
+    if "model" in axes:
+        raise ExperimentError(f"{where} model: swept, expected it fixed: a series for each")
     if "model" in fixed:  # which other names there are depends on it
         checked_value("model", fixed["model"], where)
     allowed = names_of(kind, fixed)
@@ -124,7 +127,7 @@ def _series(shared: Mapping[str, Any], table: Mapping[str, Any], where: str) -> 
     if both := set(fixed) & set(axes):
         raise ExperimentError(f"{where} {min(both)}: fixed and swept, expected one of them")
     for name in required_of(kind, fixed):
-        if name not in fixed and (name not in axes or name == "model"):
+        if name not in fixed and name not in axes:
             raise ExperimentError(f"{where} {name}: missing, expected it among the fixed parameters or the swept ones")
     chosen = {name: checked_value(name, value, where) for name, value in fixed.items()}
     swept = {name: grid.axis(name, written, where) for name, written in axes.items()}
@@ -142,15 +145,30 @@ def _series(shared: Mapping[str, Any], table: Mapping[str, Any], where: str) -> 
     return Series(values["name"], kind, repetitions, tuple(swept), points)
 
 
-def _panel(table: Mapping[str, Any], names: list[str], where: str) -> Panel:
+def _panel(table: Mapping[str, Any], series: tuple[Series, ...], where: str) -> Panel:
     values = _read(table, PANEL, f"{where}, key")
+    names = [one.name for one in series]
     for name in values.get("series", ()):
         if name not in names:
             raise ExperimentError(f"{where}, key series: no series {name!r}, expected some of {', '.join(names)}")
     y = values.pop("y")
-    return Panel(
-        y=(y,) if isinstance(y, str) else tuple(y), series=tuple(values.pop("series", ())), **values
-    )
+    panel = Panel(y=(y,) if isinstance(y, str) else tuple(y), series=tuple(values.pop("series", ())), **values)
+    _check_drawn(panel, [one for one in series if not panel.series or one.name in panel.series], where)
+    return panel
+
+
+def _check_drawn(panel: Panel, series: list[Series], where: str) -> None:
+    """Raises ExperimentError where none of the series has what is drawn: before a sweep, not when it is plotted."""
+    along = {one.name: (*one.swept, *results_of(one.kind, one.points)) for one in series}
+    check_name(panel.x, tuple(name for names in along.values() for name in names), f"{where}, key x,")
+    having_x = [one for one in series if panel.x in along[one.name]]
+    for y in panel.y:
+        check_name(y, tuple(name for one in having_x for name in results_of(one.kind, one.points)), f"{where}, key y,")
+    for name in panel.where:
+        check_name(name, tuple(name for one in series for name in one.points[0]), f"{where}, key where,")
+    points = (point for one in series for point in one.points)
+    if not any(all(point.get(name, wanted) == wanted for name, wanted in panel.where.items()) for point in points):
+        raise ExperimentError(f"{where}, key where: no point is there, expected values that some point has")
 
 
 @dataclass(frozen=True)

@@ -46,21 +46,27 @@ def started(monkeypatch):
 
 
 def test_the_report_of_ab_gives_rate_latencies_and_errors_by_kind():
-    load = generators.read_ab(REPORT, CENTILES, 0.25)
+    load = generators.read_ab(REPORT, CENTILES, 0.25, keep_alive=True)
     assert (load.request_count, load.per_s, load.generator_cpu_s) == (60, 120.0, 0.25)
     assert load.percentile_ms(50) == pytest.approx(51.5, abs=1)
     # Of the six of another length four were no 2xx, which is said once.
     assert load.errors == {"not connected": 3, "not received": 2, "other length": 2, "exception": 1, "not 2xx": 4}
 
 
+def test_connections_that_a_server_ends_although_they_were_to_be_kept_are_errors():
+    report = "Time taken for tests:   1.0 seconds\nComplete requests:      60\nKeep-Alive requests:    50\n"
+    assert generators.read_ab(report, CENTILES, 0.0, keep_alive=True).errors == {"not kept alive": 10}
+    assert generators.read_ab(report, CENTILES, 0.0, keep_alive=False).errors == {}
+
+
 def test_what_ab_reads_beyond_its_last_request_is_not_believed():
     rows = ["Percentage served,Time in ms", *(f"{at},2.0" for at in range(98)), "98,9e15", "99,1e9", "100,3.5"]
-    assert generators.read_ab(REPORT, "\n".join(rows), 0.0).percentile_ms(99) == 3.5
+    assert generators.read_ab(REPORT, "\n".join(rows), 0.0, keep_alive=True).percentile_ms(99) == 3.5
 
 
 def test_a_report_of_something_else_than_ab_is_refused():
     with pytest.raises(LabError, match="ApacheBench"):
-        generators.read_ab("hello", CENTILES, 0.0)
+        generators.read_ab("hello", CENTILES, 0.0, keep_alive=True)
 
 
 def test_the_lines_of_curl_give_latencies_and_errors_by_status():

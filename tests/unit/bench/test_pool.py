@@ -2,12 +2,14 @@
 
 import pytest
 
+from kme.errors import Unavailable
 from qkd_lab.addresses import embedded, endpoints
 from qkd_lab.bench import pool as pools
 from qkd_lab.bench.pool import Pool
 from qkd_lab.lab_folder import LabError, LabFolder
 from qkd_lab.operator_calls import Operator
 from qkd_lab.topology import SHIPPED
+from sae_demo.etsi_client import KmeRefused, KmeUnreachable
 
 
 @pytest.fixture
@@ -58,6 +60,15 @@ def test_what_was_made_goes_also_where_the_rest_is_refused(operator):
     with pytest.raises(LabError), Pool(operator, operator.topology.links[0], 1000, lambda _: None):
         pass
     assert len(deleted(operator)) == 2 and left_of(operator) == []
+
+
+@pytest.mark.parametrize(
+    "error", [KmeRefused(503, "too few keys"), KmeUnreachable("no answer"), Unavailable("no Redis")]
+)
+def test_what_a_kme_or_its_store_refuses_ends_the_bench_in_one_line(operator, error):
+    with pytest.raises(LabError) as raised, Pool(operator, operator.topology.links[0], 1000, lambda _: None):
+        raise error
+    assert str(error) in str(raised.value) and len(deleted(operator)) == 2
 
 
 def test_nothing_is_made_where_a_kme_is_not_well(operator):

@@ -2,10 +2,11 @@
 
 import pytest
 
-from qkd_lab.experiments.computed import check
+from qkd_lab.experiments.computed import check, compute
 from qkd_lab.experiments.errors import ExperimentError
 from qkd_lab.experiments.experiment import read, shipped
 from qkd_lab.experiments.grid import axis
+from qkd_lab.experiments.result_names import results_of
 from qkd_lab.experiments.tasks import tasks_of
 
 from experiments_written import FORMULAS, SMALL, written
@@ -54,6 +55,31 @@ def test_only_what_is_computed_changes_the_hash(tmp_path):
         assert experiment_of(tmp_path, SMALL.replace(old, new)).content_hash != first
 
 
+def test_the_names_a_figure_may_have_are_those_of_the_results(tmp_path):
+    weak = SMALL.replace('source = "single-photon"', 'set = "gys"').replace("2e4", "2e6")
+    weak = weak.replace("qber_tolerance = 0.1\nepsilon_secrecy = 1e-4\n", "distance_km = 1.0\n")
+    best = FORMULAS.replace('model = "decoy"', 'model = "decoy", optimize = true')
+    frames = """
+        title = "frames"
+        seed = 1
+        sweep.qber = [0.02]
+        fixed = { frame_bits = 1000, reconciliation = "original" }
+        series = [{ name = "frames", kind = "cascade" }]
+        panels = [{ x = "qber", y = "bits_per_s" }]
+    """
+    # What single photons, and weak pulses, have no number for.
+    lacking = {SMALL: ("signal_", "decoy_", "vacuum_", "gllp_rate"), weak: ("ideal_rate",), best: (), frames: ()}
+    for text, absent in lacking.items():
+        for series in (experiment := experiment_of(tmp_path, text)).series:
+            task = next(task for task in tasks_of(experiment) if task.series == series.name)
+            found = compute(task)[0].items()
+            numbers = {name for name, value in found if not isinstance(value, bool) and not name.endswith("_sigma")}
+            named = {
+                name for name in results_of(series.kind, series.points) if not absent or not name.startswith(absent)
+            }
+            assert numbers == named, series
+
+
 def test_the_experiments_of_the_package_can_be_run_as_they_are():
     assert len(shipped()) == 7
     for name in shipped():
@@ -91,6 +117,33 @@ def test_the_experiments_of_the_package_can_be_run_as_they_are():
         ('name = "theory"', 'name = "simulated"', "key series: a name is there twice, expected each once"),
         ('y = "qber_test"', "y = 3", "panel 1, key y: expected the name of a result, or a list of some, got 3"),
         ('y = "qber_test"', 'y = "gain"\nseries = ["no"]', "panel 1, key series: no series 'no', expected some of"),
+        (
+            'y = "qber_test"',
+            'y = "qbertest"',
+            "panel 1, key y, qbertest: unknown, did you mean qber_test? expected some",
+        ),
+        (
+            'x = "depolarizing"',
+            'x = "depolarising"',
+            "panel 1, key x, depolarising: unknown, did you mean depolarizing?",
+        ),
+        ('x = "depolarizing"', 'x = "pulses"', "panel 1, key x, pulses: unknown"),  # it is fixed
+        (
+            'y = "qber_test"',
+            'y = "rounds"\nseries = ["theory"]',
+            "panel 1, key y, rounds: unknown, expected some of gain",
+        ),
+        ('y = "qber_test"', 'y = "gain"\nwhere.qber = 1', "panel 1, key where, qber: unknown"),
+        (
+            'y = "qber_test"',
+            'y = "gain"\nwhere.depolarizing = 0.3',
+            "panel 1, key where: no point is there, expected values",
+        ),
+        (
+            'fixed = { model = "link" }',
+            'sweep = { model = ["link"] }',
+            "series 2 (theory), key model: swept, expected it fixed",
+        ),
         ("depolarizing = [", "qber_tolerance = [", "key qber_tolerance: fixed and swept, expected one of them"),
         ('source = "single-photon"', 'set = "moon"', "key set: no parameter set 'moon': expected gys, ideal, lab"),
         ("seed = 7", "seed =", "not a TOML file"),

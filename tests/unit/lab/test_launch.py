@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import threading
 
 import pytest
 
@@ -24,7 +25,8 @@ if __name__ == "__main__":
 def launcher(monkeypatch, tmp_path):
     (tmp_path / "shown.py").write_text(SHOWN)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with contextlib.closing(Launcher(["wave", "not_installed_here"])) as one:
+    (tmp_path / "broken.py").write_text("this is no Python")
+    with contextlib.closing(Launcher(["not_installed_here", "broken", "wave"])) as one:
         yield one
 
 
@@ -67,6 +69,14 @@ def test_a_launcher_that_was_killed_is_replaced_and_what_it_started_goes_on(laun
     assert os.waitid(os.P_PID, waiting, os.WEXITED | os.WNOHANG) is None
     os.kill(waiting, signal.SIGKILL)
     assert ended(waiting) == -signal.SIGKILL
+
+
+def test_a_launcher_that_ends_in_the_middle_of_an_order_is_named(launcher, tmp_path):
+    os.kill(launcher.pid, signal.SIGSTOP)
+    timer = threading.Timer(0.2, os.kill, (launcher.pid, signal.SIGKILL))
+    timer.start()
+    with pytest.raises(ChildProcessError, match=f"pid {launcher.pid}. ended before it started /bin/true"):
+        started(launcher, tmp_path, ["/bin/true"])
 
 
 def test_what_goes_wrong_before_a_module_runs_is_in_its_log(launcher, tmp_path):

@@ -26,6 +26,21 @@ export function linkControls(name) {
   };
 }
 
+let chosen = null; // also when the page was left and is shown again
+
+/** Controls of one link; where there are several, of the one that is chosen. */
+export function controlsOfOne(names) {
+  const all = new Map(names.map((name) => [name, linkControls(name)]));
+  const place = el("div", {});
+  const choose = (name) => place.replaceChildren(all.get((chosen = name)).node);
+  const links = el("select", { onchange: (event) => choose(event.target.value) }, names.map((name) => el("option", { value: name, selected: name === chosen }, name)));
+  if (names.length) choose(all.has(chosen) ? chosen : names[0]);
+  return {
+    nodes: [names.length > 1 && el("label", { class: "choice" }, "Controls of link", links), place],
+    update: () => all.forEach((one) => one.update()),
+  };
+}
+
 /** A switch that shows what is, not what was asked for. */
 export function toggle(label, kind, change) {
   const node = el("button", { type: "button", role: "switch", "aria-checked": "false", class: `switch ${kind}`, onclick: () => change(node.getAttribute("aria-checked") !== "true") },

@@ -2,7 +2,7 @@
 
 import { account } from "./account.js";
 import { connections } from "./connections.js";
-import { linkControls, toggle } from "./controls.js";
+import { controlsOfOne, toggle } from "./controls.js";
 import { el, keyed, link as linkAddress } from "./dom.js";
 import { feed } from "./events.js";
 import { badge, showHealth } from "./health.js";
@@ -19,12 +19,11 @@ export function networkView(root) {
   const strips = el("div", { class: "strips" });
   const parts = [rounds(), connections(), account()];
   const newest = feed(14);
-  const quantum = store.state.links.filter((one) => one.quantum);
-  const controls = quantum.slice(0, 1).map((one) => linkControls(one.name));
+  const controls = controlsOfOne(store.state.links.filter((one) => one.quantum).map((one) => one.name));
   const usage = traffic();
   root.append(
     el("h1", { class: "hidden" }, "Network"),
-    el("div", { class: "bench" }, el("section", { class: "panel picture", "aria-label": "Map" }, drawing.node, figures.node), el("div", { class: "side" }, controls.map((one) => one.node), usage.node)),
+    el("div", { class: "bench" }, el("section", { class: "panel picture", "aria-label": "Map" }, drawing.node, figures.node), el("div", { class: "side" }, controls.nodes, usage.node)),
     strips,
     el("div", { class: "columns" },
       el("div", { class: "column" }, parts[0].node, parts[2].node),
@@ -38,7 +37,7 @@ export function networkView(root) {
         showHealth(node.querySelector(".badge"), one.health, one.why);
         node.plots.update();
       });
-      for (const part of [figures, ...parts, newest, usage, ...controls]) part.update();
+      for (const part of [figures, ...parts, newest, usage, controls]) part.update();
     },
     leave() {
       for (const node of strips.children) node.plots.leave();
