@@ -6,15 +6,14 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 from types import TracebackType
 
+import psutil
 import requests
 
-from qkd_lab.embedded import launch
+from qkd_lab.embedded.launch import Launcher
 from qkd_lab.embedded.programs import services_package
 from qkd_lab.lab_folder import LabError, LabFolder
 from qkd_lab.testing.handles import Sae
@@ -32,7 +31,7 @@ class Floor:
         self._sae = sae
         self._worker_count = worker_count
         self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: psutil.Process | None = None
         self.url = ""
 
     def __enter__(self) -> Floor:
@@ -57,13 +56,20 @@ class Floor:
             "QKD_WORKERS": str(self._worker_count),
             "PROMETHEUS_MULTIPROC_DIR": str(self._folder / "metrics"),
         }
-        # Killed by the kernel with this process; its workers end when their master has gone.
-        bound = [launch.__file__, str(os.getpid()), str(int(signal.SIGKILL)), "-1", "-1"]
-        command = [sys.executable, "-I", "-S", *bound, sys.executable, "-m", f"{package}.floor"]
-        with open(log, "ab") as file:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, cwd=self._folder, env=environment
+        launcher = Launcher()
+        try:
+            pid = launcher.start(
+                ["-m", f"{package}.floor"],
+                environment=environment,
+                folder=self._folder,
+                log=log,
+                death_signal=signal.SIGKILL,  # when this process has ended; its workers end when their master has gone
+                uid=-1,
+                gid=-1,
             )
+        finally:
+            launcher.close()
+        self._process = psutil.Process(pid)
         try:
             self._wait(log)
         except BaseException:
@@ -75,7 +81,6 @@ class Floor:
         self._stop()
 
     def _wait(self, log: Path) -> None:
-        assert self._process is not None
         until = time.monotonic() + READY_WITHIN_S
         with self._sae.session() as session:
             while True:
@@ -84,17 +89,23 @@ class Floor:
                         return
                 except requests.RequestException:
                     pass
-                if self._process.poll() is not None or time.monotonic() > until:
+                if self._ends_within(0) or time.monotonic() > until:
                     said = log.read_text(errors="replace").strip().splitlines()
                     raise LabError(f"the floor's process does not start: {said[-1] if said else 'it says nothing'}")
                 time.sleep(0.1)
 
     def _stop(self) -> None:
-        if self._process is None:
+        if self._process is None or self._ends_within(0):
             return
         self._process.terminate()
-        try:
-            self._process.wait(STOP_WITHIN_S)
-        except subprocess.TimeoutExpired:
+        if not self._ends_within(STOP_WITHIN_S):
             self._process.kill()
             self._process.wait()
+
+    def _ends_within(self, seconds: float) -> bool:
+        assert self._process is not None
+        try:
+            self._process.wait(seconds)
+        except psutil.TimeoutExpired:
+            return False
+        return True

@@ -115,6 +115,8 @@ def read_curl(report: str, expected_count: int, elapsed_s: float, cpu_s: float) 
 def _run(command: list[str], text: str | None = None) -> tuple[subprocess.CompletedProcess[str], float, float]:
     """What it printed, how long it took, and for how long a processor was at work for it."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    if setpriv := shutil.which("setpriv"):  # else a generator whose bench was killed would go on for hours
+        command = [setpriv, "--pdeathsig", "KILL", *command]
     done = subprocess.run(command, input=text, capture_output=True, text=True, errors="replace")
     elapsed_s, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     return done, elapsed_s, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -23,7 +23,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+PR_SET_PDEATHSIG, PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 1, 15, 36
 LONGEST_ORDER = 1 << 18
 
 
@@ -78,6 +78,7 @@ class Launcher:
     def close(self) -> None:
         if self._process is not None:
             self._orders.close()
+            self._process.kill()  # what it has started is not its own
             self._process.wait()
             self._process = None
 
@@ -163,6 +164,7 @@ def _become(
         os.setuid(uid)
     # After the change of user, which clears it; exec keeps it.
     prctl(PR_SET_PDEATHSIG, death_signal)
+    prctl(PR_SET_NAME, Path(log).stem.encode())  # what `ps` and `top` call it; its arguments are the launcher's
     if os.getppid() != supervisor:
         sys.exit("the parent is gone")
     os.umask(0o077)
@@ -182,7 +184,7 @@ def _become(
         sys.exit(f"{program}: {error.strerror}")
 
 
-def prctl(option: int, value: int) -> None:
+def prctl(option: int, value: int | bytes) -> None:
     """Raises OSError."""
     if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

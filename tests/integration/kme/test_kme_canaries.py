@@ -17,6 +17,7 @@ import psycopg2
 import pytest
 import redis
 
+from kme import scripted_redis
 from kme.errors import Unavailable
 from kme.keyring import KeyRing
 from kme.keywrap import KeyWrap
@@ -190,12 +191,10 @@ def test_an_unforeseen_error_shows_no_key(used, search, log, monkeypatch, kind):
             assert answer.status_code == 500, (name, answer.get_json())
             answers.append(answer.data)
     with monkeypatch.context() as patched:
-        patched.setattr(a.entity.keystore._scripts["take_keys"].__class__, "__call__", fail)
+        patched.setattr(scripted_redis, "_asked", fail)
         answers.append(a.sae("sae-a").get("/api/v1/keys/sae-b/enc_keys").data)
     once = threading.Event()
-    with monkeypatch.context() as patched:
-        patched.setattr(once, "wait", lambda _: once.set())
-        a.scheduler._repeat("a task", fail, once)
+    a.scheduler._repeat("a task", lambda: (once.set(), fail()), once)
     assert type(loudly(used, kind)).__name__ in log()
     assert search.found(log(), *answers) == []
 

@@ -16,7 +16,8 @@ SHOWN = """
 import json, os, sys
 if __name__ == "__main__":
     print(json.dumps({"arguments": sys.argv, "environment": dict(os.environ), "parent": os.getppid(),
-                      "folder": os.getcwd(), "imported": "wave" in sys.modules, "group": os.getpgid(0) == os.getpid()}))
+                      "folder": os.getcwd(), "imported": "wave" in sys.modules, "group": os.getpgid(0) == os.getpid(),
+                      "name": open("/proc/self/comm").read().strip()}))
     sys.exit(3)
 """
 
@@ -53,6 +54,7 @@ def test_a_module_runs_as_by_python_m_with_imports_done_and_in_an_environment_of
         "folder": str(tmp_path),
         "imported": True,
         "group": True,
+        "name": "log",
     }
 
 
