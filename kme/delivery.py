@@ -41,14 +41,17 @@ class Delivery:
         keyring: KeyRing,
         on_demand: OnDemand,
         delivered: Delivered = lambda *_: None,
+        admit: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`delivered` hears of each delivery: master, slave, which of them has the keys, how many, how many bits."""
+        """`delivered` hears of each delivery: master, slave, which of them has the keys, how many, how many bits.
+        `admit` (`Admission`) was asked about each caller before; it is asked again where that was by older limits."""
         self._settings = settings
         self._catalogue = catalogue
         self._keystore = keystore
         self._keyring = keyring
         self._on_demand = on_demand
         self._delivered = delivered
+        self._admit = admit
         self._witness = WitnessStore(keystore)
 
     def status(self, caller: str, slave_sae_id: str) -> PoolStatus:
@@ -67,7 +70,7 @@ class Delivery:
         """
         if request.additional_slave_sae_ids:
             return self._deliver_to_several(self._catalogue.current(), caller, slave_sae_id, request, is_there)
-        return self._catalogue.decided(lambda known: self._deliver(known, caller, slave_sae_id, request))
+        return self._decided(caller, lambda known: self._deliver(known, caller, slave_sae_id, request))
 
     def dec_keys(self, caller: str, master_sae_id: str, key_ids: Sequence[UUID]) -> list[Key]:
         """Gives a recipient the keys it names, in that order, each for the only time; or raises and consumes none.
@@ -75,7 +78,20 @@ class Delivery:
         What entitles it is that the keys were made for it. A connection with the master it needs only to be told more
         than that there is none: an additional slave may have no connection at all.
         """
-        return self._catalogue.decided(lambda known: self._fetch(known, caller, master_sae_id, key_ids))
+        return self._decided(caller, lambda known: self._fetch(known, caller, master_sae_id, key_ids))
+
+    def _decided(self, caller: str, decide: Callable[[Known], list[Key]]) -> list[Key]:
+        admitted_as = self._catalogue.remembered().saes.get(caller)
+
+        def admitted(known: Known) -> list[Key]:
+            nonlocal admitted_as
+            now = known.saes.get(caller)
+            if now and now != admitted_as:
+                admitted_as = now
+                self._admit(caller)
+            return decide(known)
+
+        return self._catalogue.decided(admitted)
 
     def _deliver(self, known: Known, caller: str, slave_sae_id: str, request: KeyRequest) -> list[Key]:
         sae, connection = self._as_master(known, caller, slave_sae_id)

@@ -123,7 +123,15 @@ class Entity:
         self.directory = Directory(settings.kme_id, self.records, peers)
         self.lifecycle = Lifecycle(settings, KeyRecords(self.database), self.keystore, self.audit)
         self.on_demand = OnDemand(settings, self.owner, self.keystore, self.directory, peers)
-        self.delivery = Delivery(settings, self.catalogue, self.keystore, self.keyring, self.on_demand, delivered)
+        self.delivery = Delivery(
+            settings,
+            self.catalogue,
+            self.keystore,
+            self.keyring,
+            self.on_demand,
+            delivered,
+            self.admission.admit,
+        )
         self.held_keys = HeldKeys(self.catalogue, self.keystore, self.delivery)
 
     def prepare(self, saes: Iterable[str] = (), connections: Iterable[Connection] = ()) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import redis
 from redis.backoff import NoBackoff
@@ -47,6 +48,7 @@ class ScriptedRedis:
             needed = [prelude for word, prelude in preludes.items() if re.search(word, text)]
             self._scripts[name] = self._redis.register_script("".join([*needed, text]))
         self._own = threading.local()
+        self._all_own: WeakSet[redis.Connection] = WeakSet()  # every thread's, to be closed
 
     def run(self, script: str, keys: list[str], args: list[Any]) -> Any:
         """One of the scripts."""
@@ -65,6 +67,7 @@ class ScriptedRedis:
             pool = self._redis.connection_pool
             connection = self._own.connection = pool.connection_class(**pool.connection_kwargs)
             self._own.used_at = 0.0
+            self._all_own.add(connection)
         connection.connect()  # where it is not
         used_at, self._own.used_at = self._own.used_at, now
         if now < used_at + LOOKED_AT_AFTER_S:
@@ -104,6 +107,8 @@ class ScriptedRedis:
         return int(fast), int(slow)
 
     def close(self) -> None:
+        for connection in list(self._all_own):
+            connection.disconnect()
         self._redis.close()
 
 
