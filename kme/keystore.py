@@ -95,6 +95,9 @@ def entitlement(connection_id: UUID, master_sae_id: str, recipients: Sequence[st
     return "\0".join([str(connection_id), *recipients, f"\n{master_sae_id}"]).encode()
 
 
+UNCHECKED = "the key store was not compared with the database yet since it started: try again"
+
+
 class KeyStore(ScriptedRedis):
     """Every method raises Unavailable where Redis does not answer; what it was asked may have taken place then."""
 
@@ -156,12 +159,12 @@ class KeyStore(ScriptedRedis):
         keys = [f"cuts:{cut.block_id}", "account", "audit", *_stores_of(cut)]
         args: list[Any] = [cut.cut_id, cut.digest, cut.first_bit, cut.end_bit, _octets(cut.connection_id)]
         args += [int(cut.pool_id is not None), len(cut.recipients), *cut.recipients, *(one.bytes for one in key_ids)]
-        return self.run("void", keys, args).decode()
+        return _checked(self.run("void", keys, args)).decode()
 
     def close_block(self, block_id: UUID, entry: str) -> int:
         """The number of bits that were left and go to `entry` of the account now; 0 where there is no such block."""
         keys = [f"block:{block_id}", f"cuts:{block_id}", "blocks", "account", "audit"]
-        return int(self.run("close_block", keys, [block_id.bytes, entry]))
+        return int(_checked(self.run("close_block", keys, [block_id.bytes, entry])))
 
     def uncut_bits(self, block_ids: Sequence[UUID]) -> list[int]:
         """Of each block, the bits that are here and not cut; 0 where it is not here."""
@@ -231,7 +234,7 @@ class KeyStore(ScriptedRedis):
         if outcome == b"closed":
             raise Unconfirmed(found[0].decode())
         if outcome == b"unchecked":
-            raise Unavailable("the key store was not compared with the database yet since it started: try again")
+            raise Unavailable(UNCHECKED)
         if outcome != b"ok":
             return NotFetched(outcome == b"not_found", int(found[0]))
         connections = (UUID(one.decode()) for one in found[::2])
@@ -308,6 +311,12 @@ class KeyStore(ScriptedRedis):
         if block_ids:
             with self.answering():
                 self._redis.srem("blocks", *(one.bytes for one in block_ids))
+
+
+def _checked(outcome: Any) -> Any:
+    if outcome == b"unchecked":
+        raise Unavailable(UNCHECKED)
+    return outcome
 
 
 def _stores_of(cut: Cut) -> tuple[str, str]:

@@ -14,9 +14,9 @@ from typing import Any, Literal
 from uuid import UUID
 
 from kme.audit import AuditTrail
-from kme.errors import NotEntitled, NotHere
+from kme.errors import NotEntitled, NotHere, Unavailable
 from kme.key_records import KeyRecords
-from kme.keystore import KeyStore
+from kme.keystore import UNCHECKED, KeyStore
 from kme.model import KmeSettings
 from kme.witness_store import WitnessStore
 
@@ -106,6 +106,8 @@ class Lifecycle:
         known, NotEntitled for another SAE's.
         """
         outcome = self._keystore.run("consume_key", ["entitlement", "account", "audit"], [key_id.bytes, caller])
+        if outcome == b"unchecked":
+            raise Unavailable(UNCHECKED)
         if outcome == b"unknown":
             WitnessStore(self._keystore).require_checked()  # else this may be another store
             raise NotHere(f"key {key_id} is not known at {self._settings.kme_id}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,10 +17,10 @@ from redis.retry import Retry
 from kme.errors import Unavailable
 
 # Put before the scripts that call one of their functions.
-_PRELUDES = {"clock": r"\bsite_clocks\(", "witness": r"\b(count_act|this_run|bond_state|bond_of|bond_in|mark_in)\("}
-
-
-LOOKED_AT_AFTER_S = 1.0  # without use: whether the server has closed a connection since
+_PRELUDES = {
+    "clock": r"\bsite_clocks\(",
+    "witness": r"\b(count_act|this_run|is_checked|bond_state|bond_of|bond_in|mark_in)\(",
+}
 
 
 class ScriptedRedis:
@@ -62,16 +61,12 @@ class ScriptedRedis:
 
     def _own_connection(self) -> redis.Connection:
         """This thread's, which it keeps: to get one from the pool and give it back would cost as much as the call."""
-        connection, now = getattr(self._own, "connection", None), time.monotonic()
+        connection = getattr(self._own, "connection", None)
         if connection is None:
             pool = self._redis.connection_pool
             connection = self._own.connection = pool.connection_class(**pool.connection_kwargs)
-            self._own.used_at = 0.0
             self._all_own.add(connection)
         connection.connect()  # where it is not
-        used_at, self._own.used_at = self._own.used_at, now
-        if now < used_at + LOOKED_AT_AFTER_S:
-            return connection
         try:
             if not connection.can_read():
                 return connection

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from kme.errors import Unavailable, Unconfirmed
-from kme.keystore import KeyStore
+from kme.keystore import UNCHECKED, KeyStore
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class WitnessStore:
     def require_checked(self) -> None:
         """Raises Unavailable where Postgres was not compared since the server started."""
         if not self.read().is_checked:
-            raise Unavailable("the key store was not compared with the database yet since it started: try again")
+            raise Unavailable(UNCHECKED)
 
     def begin(self, known: Mark | None, new: Mark, reason: str) -> bool:
         """Whether the epoch has begun; not where another has since `known` was read."""

@@ -1,7 +1,7 @@
 -- A recipient needs no more of a key: where it did not fetch its copy, that is destroyed.
 -- KEYS: entitlement, account, audit
 -- ARGV: key id, SAE
--- Returns 'done', 'not_entitled', or 'unknown'.
+-- Returns 'done', 'not_entitled', 'unknown', or 'unchecked' where the store was not compared yet since it started.
 local entitled = redis.call('HGET', KEYS[1], ARGV[1])
 if not entitled then
     return 'unknown'
@@ -15,6 +15,9 @@ local store = 'copies:' .. connection
 local copy = redis.call('HGET', store, ARGV[1] .. ARGV[2])
 if not copy then
     return 'done'
+end
+if not is_checked(this_run()) then
+    return 'unchecked'
 end
 redis.call('HDEL', store, ARGV[1] .. ARGV[2])
 count_act()

@@ -10,7 +10,9 @@ if not recorded or tonumber(recorded) < tonumber(ARGV[2]) then
     redis.call('HSET', 'witness', 'recorded', ARGV[2])
 end
 if redis.call('HGET', 'witness', 'checked') ~= run then
-    -- What is counted from here on, before a peer has confirmed, could make up for what a restored store lacks.
-    redis.call('HSET', 'witness', 'checked', run, 'alone_since', redis.call('HGET', 'witness', 'count') or 0)
+    -- What is counted from here on, before a peer has confirmed, could make up for what a restored store lacks. That it
+    -- starts once more meanwhile changes nothing.
+    redis.call('HSET', 'witness', 'checked', run)
+    redis.call('HSETNX', 'witness', 'alone_since', redis.call('HGET', 'witness', 'count') or 0)
 end
 return 1

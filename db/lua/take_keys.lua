@@ -65,15 +65,15 @@ if ARGV[6] == '' then
         local some_ids, some_members, bonds = looked_at(popped)
         for i = 1, #popped do
             local bond, given = bonds[i], #records + 1
-            if not bond then
+            if not bond and is_checked(run) then
                 ended[#ended + 1], ended_members[#ended_members + 1] = some_ids[i], some_members[i]
             else
                 left[#left + 1] = popped[i]
-                if states[bond] == 'open' then
+                if bond and states[bond] == 'open' then
                     records[given], ids[given], members[given] = popped[i], some_ids[i], some_members[i]
                 else
                     others[#others + 1] = popped[i]
-                    closed = closed or states[bond] == 'closed' and bond
+                    closed = closed or bond and states[bond] == 'closed' and bond
                 end
             end
         end

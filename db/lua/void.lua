@@ -3,7 +3,8 @@
 -- ARGV: cut id, digest of the cut, first bit, end bit, connection id, '1' where the pool got a copy, number n of recipients
 --       here, the recipients, then the key ids
 -- Returns 'voided'; 'again' where nobody has them, 'delivered' where the master has them (nothing changed), 'open' where
--- the range was not cut, 'differs' where another cut has this id.
+-- the range was not cut, 'differs' where another cut has this id, 'unchecked' where the store was not compared yet since it
+-- started.
 local before = redis.call('HGET', KEYS[1], ARGV[1])
 if not before then
     return 'open'
@@ -15,6 +16,9 @@ if from ~= range or digest ~= ARGV[2] then
 end
 if was ~= 'stored' then
     return 'again'
+end
+if not is_checked(this_run()) then
+    return 'unchecked'
 end
 local recipient_count = tonumber(ARGV[7])
 local first_key = 8 + recipient_count

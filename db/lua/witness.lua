@@ -15,6 +15,11 @@ local function this_run()
     return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
 end
 
+-- Whether Postgres was compared in this run. Nothing is to count before: it could make up for what an old copy lacks.
+local function is_checked(run)
+    return redis.call('HGET', 'witness', 'checked') == run
+end
+
 -- Of two epochs, one of each KME: what was cut under a bond is good as long as both last.
 local function bond_of(store, other)
     return string.sub(redis.sha1hex(store < other and store .. other or other .. store), 1, 16)

@@ -8,8 +8,6 @@ import psycopg2
 import pytest
 import redis
 
-from kme import scripted_redis
-
 from kme_steps import filled
 
 LATEST_QUERIES = "SELECT datname, max(query_start) FROM pg_stat_activity WHERE datname LIKE 'kme_%' GROUP BY 1"
@@ -144,8 +142,7 @@ def test_threads_keep_their_connections_to_redis(full, redis_urls):
         assert client.info("stats")["total_connections_received"] == before
 
 
-def test_a_connection_that_redis_has_closed_costs_no_request(full, redis_urls, monkeypatch):
-    monkeypatch.setattr(scripted_redis, "LOOKED_AT_AFTER_S", 0.0)
+def test_a_connection_that_redis_has_closed_costs_no_request(full, redis_urls):
     with redis.Redis.from_url(redis_urls["kme-a"]) as client:
         assert take(full.a).status_code == 200
         client.client_kill_filter(_type="normal", skipme=True)

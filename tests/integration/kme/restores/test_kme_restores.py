@@ -21,6 +21,7 @@ from restore_steps import (
 from store_copies import dump, load
 
 from kme.errors import Unavailable
+from kme.keystore import Cut
 
 from kme_steps import blocks
 
@@ -222,6 +223,25 @@ def test_a_whole_site_answers_503_until_its_peer_was_asked(running, restarted, s
     assert_service_is_back(running, received)
     assert epochs(running) == (2, 1)
     assert give(running, received, unfetched) == [400, 400]
+
+
+def test_a_restored_site_does_nothing_that_counts_before_it_was_compared(running, stores, received):
+    """It could make up for what the old copy lacks, so that the peer would not notice."""
+    exchange(running, received)
+    a, (block, *_) = running.a.entity, blocks(running.a, "confirmed")
+    cuts = a.keystore._redis.hgetall(f"cuts:{block.block_id}")
+    stored = {cut_id: text.split(b":", 3) for cut_id, text in cuts.items() if b":stored:" in text}
+    cut_id, (first, end, entry, digest) = stored.popitem()
+    stores["kme-a"].restore("redis", stores["kme-a"].copy())
+    before = a.witness_store.read().own
+    for act in (
+        lambda: a.lifecycle.consume("sae-a", ids_of_copies(running.a)[0]),
+        lambda: a.keystore.close_block(block.block_id, "burned"),
+        lambda: a.keystore.void(Cut(cut_id, block.block_id, digest, int(first), int(end), entry.decode()), []),
+    ):
+        with pytest.raises(Unavailable, match="not compared"):
+            act()
+    assert a.witness_store.read().own == before
 
 
 def test_what_a_restored_site_does_alone_does_not_hide_that_it_is_behind(running, stores, received):
