@@ -16,7 +16,9 @@ def _outcome(result: Mapping[str, Any]) -> list[str]:
         first = f"No key: {result['abort_reason']}."
     else:
         first = f"{result['secret_bits']:,} secret bits, {result['secret_bits_per_pulse']:.3g} per pulse."
-    seed = "randomness of the operating system" if result["seed"] is None else f"seed {result['seed']}: no secret key"
+    seed = "randomness of the operating system"
+    if result["seed"] is not None:
+        seed = f"seed {result['seed']}, so nothing of it is secret"
     return [first, f"{result['elapsed_s']:.2f} s, mode {result['parameters']['mode']}, {seed}."]
 
 
