@@ -241,10 +241,14 @@ def test_a_restored_site_does_nothing_that_counts_before_it_was_compared(running
     ):
         with pytest.raises(Unavailable, match="not compared"):
             act()
+    pooled = a.keystore._redis.zrange("ends:pool", 0, -1)
+    a.keystore._redis.zadd("ends:pool", dict.fromkeys(pooled, 0))  # keys that have expired, and are met on the way
+    assert take(running, received).status_code == 503
     assert a.witness_store.read().own == before
 
 
-def test_what_a_restored_site_does_alone_does_not_hide_that_it_is_behind(running, stores, received):
+@pytest.mark.parametrize("start_count", [1, 2])
+def test_what_a_restored_site_does_alone_does_not_hide_that_it_is_behind(running, stores, received, start_count):
     """While its peer is away its keys end, and that is counted, too: beyond what the peer has seen of it."""
     exchange(running, received)
     step(running)
@@ -263,6 +267,9 @@ def test_what_a_restored_site_does_alone_does_not_hide_that_it_is_behind(running
     for _ in range(2):
         step(running)
     assert running.a.entity.witness_store.read().own.is_ahead_of(seen)
+    if start_count == 2:
+        stores["kme-a"].restore("redis", stores["kme-a"].copy())
+        step(running)
     for peer in (running.a.peers["kme-b"], running.b.peers["kme-a"]):
         peer.witness_faults = []
     assert_service_is_back(running, received)
