@@ -16,6 +16,7 @@ from qkd_lab.bench.cells import matrix
 from qkd_lab.bench.pool import MOST_KEYS_AT_ONCE, Pool
 from qkd_lab.operator_calls import Operator
 from qkd_lab.topology import Link
+from sae_demo.etsi_answers import Key
 from sae_demo.etsi_client import Etsi014Client, KmeRefused
 
 Batch = dict[str, bytes]  # key id → SHA-256 of the key
@@ -84,11 +85,10 @@ def _check(pool: Pool, wanted: Sequence[int], clients: int, found: _Found) -> No
                 if interrupted.is_set():
                     return
                 try:
-                    keys = client.enc_keys(pool.slave.id, number).keys
+                    batch = _digests(client.enc_keys(pool.slave.id, number).keys)
                 except KmeRefused as refusal:
                     found.refuse("enc_keys", refusal)
                     continue
-                batch = {key.key_id: sha256(key.octets).digest() for key in keys}
                 found.deliver(batch)
                 taken.put(batch)
 
@@ -96,11 +96,10 @@ def _check(pool: Pool, wanted: Sequence[int], clients: int, found: _Found) -> No
         with pool.client(pool.slave) as client:
             while (batch := taken.get()) is not None:
                 try:
-                    keys = client.dec_keys(pool.master.id, batch).keys
+                    here = _digests(client.dec_keys(pool.master.id, batch).keys)
                 except KmeRefused as refusal:
                     found.refuse("dec_keys", refusal)
                     continue
-                here = {key.key_id: sha256(key.octets).digest() for key in keys}
                 found.compare(batch, here)
                 found.again(_fetched_again(client, pool.master.id, batch))
 
@@ -114,6 +113,10 @@ def _check(pool: Pool, wanted: Sequence[int], clients: int, found: _Found) -> No
                 taken.put(None)
         for one in fetching:
             one.result()
+
+
+def _digests(keys: Sequence[Key]) -> Batch:
+    return {key.key_id: sha256(key.octets).digest() for key in keys}
 
 
 def _fetched_again(client: Etsi014Client, master: str, batch: Batch) -> int:
