@@ -126,16 +126,17 @@ def bench(
     elif pool_sizes is not None:
         found = list(sized.measure_pool_sizes(operator, link, pool_sizes, max(clients), requests, say))
         _show(table.pool_sizes_table(found, run.fed_by(link)))
-        _write(json_file, {"pool_fed_by": run.fed_by(link), "sizes": [one.as_json() for one in found]})
+        results = {"pool_fed_by": run.fed_by(link), "sizes": [one.as_json() for one in found]}
+        _write(json_file, results)
         if plot_file is not None:
-            picture.draw_pool_sizes(found, run.fed_by(link), plot_file)
+            picture.draw_pool_sizes(results, plot_file)
     else:
         cells = matrix(methods or METHODS, numbers, connections or CONNECTIONS, clients, requests)
         done = run.bench(operator, link, cells, say)
         _show(table.cells_table(done), table.floor_table(done), table.scripts_table(done))
         _write(json_file, done.as_json())
         if plot_file is not None:
-            picture.draw(done, plot_file)
+            picture.draw(done.as_json(), plot_file)
 
 
 def _show(*tables: Table) -> None:
