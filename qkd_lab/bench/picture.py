@@ -96,8 +96,8 @@ def draw_pool_sizes(found: dict[str, Any], path: Path) -> None:
             second.set(title="99th percentile (ms)")
         for panel in (rate, second):
             panel.set(xlabel="keys that are stored")
-            panel.set_ylim(bottom=0)
             decades(panel, 1_000, 1_000_000)
+            from_zero(panel)
 
 
 @contextmanager
@@ -127,17 +127,26 @@ def decades(panel: Axes, first: int, last: int) -> None:
     panel.minorticks_off()
 
 
+def from_zero(panel: Axes) -> None:
+    """A linear y axis, on which what is flat looks flat."""
+    panel.set_ylim(0, 1.2 * max(_drawn(panel), default=1.0))
+    panel.yaxis.set_major_formatter("{x:,g}")
+
+
 def log_y(panel: Axes) -> None:
     """A logarithmic y axis from a round number below all that is drawn to one above, its ticks as plain numbers."""
-    values = [y for line in panel.get_lines() for y in line.get_ydata() if y and y > 0]
     panel.set_yscale("log")
-    if values:
+    if values := _drawn(panel):
         bottom = max((one for one in ROUND_NUMBERS if one <= min(values)), default=ROUND_NUMBERS[0])
         top = min((one for one in ROUND_NUMBERS if one > max(values)), default=ROUND_NUMBERS[-1])
         ticks = [one for one in ROUND_NUMBERS if bottom <= one <= top]
         panel.set_yticks(ticks, [f"{one:,.10g}" for one in ticks])
         panel.set_ylim(bottom, top)
     panel.minorticks_off()
+
+
+def _drawn(panel: Axes) -> list[float]:
+    return [y for line in panel.get_lines() for y in line.get_ydata() if y and y > 0]
 
 
 def _matplotlib() -> None:
