@@ -69,9 +69,9 @@ def test_what_a_kme_that_does_not_answer_keeps_is_said_and_goes_another_time(ope
 
 def test_saes_that_look_like_a_benchs_but_have_no_certificate_here_are_left_alone(operator, deleted):
     """They are of a bench that works from another folder."""
-    operator.saes = {"kme-a": [MASTER]}
-    with working_folder(operator, print):
-        assert deleted() == []
+    operator.saes, said = {"kme-a": [MASTER]}, []
+    with working_folder(operator, said.append):
+        assert deleted() == said == []
 
 
 def test_the_lock_of_a_bench_that_is_killed_is_free(operator):
