@@ -107,5 +107,6 @@ def test_full_pools_cost_the_scheduler_the_same_round_trips_however_many_they_ar
         figure(f"an idle step of the scheduler, {count:,} connections: {cpu_ms:.1f} ms, {trips} round trips")
     assert len({one["round_trips"] for one in found}) == 1
     folder = request.config.getoption("--figures") or tmp_path
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "idle-connections.json").write_text(json.dumps(found, indent=2) + "\n")
     draw(found, folder / "idle-connections.png")
