@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ REPORT = pytest.StashKey[Report]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="searches for faults go on for about an hour")
+    parser.addoption("--figures", type=Path, metavar="FOLDER", help="what tests draw of their figures is written there")
 
 
 def pytest_configure(config: pytest.Config) -> None:
