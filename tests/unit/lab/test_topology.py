@@ -58,7 +58,7 @@ def test_the_shipped_lab_has_two_sites_and_connections_in_both_directions():
 
 def test_every_shipped_topology_loads():
     names = [load(path).name for path in SHIPPED.glob("*.toml")]
-    assert sorted(names) == ["decoys", "three-sites", "two-sites", "two-sites-directory"]
+    assert sorted(names) == ["decoys", "decoys-long-rounds", "three-sites", "two-sites", "two-sites-directory"]
 
 
 def test_what_is_left_out_has_defaults(tmp_path):
@@ -297,8 +297,9 @@ def test_the_sources_of_a_topology_are_those_of_the_parameter_sets():
     assert set(SOURCE) == {field.name for field in fields(Source)}
 
 
-def test_the_shipped_link_with_decoys_has_the_channel_of_its_set():
-    (link,) = load(SHIPPED / "decoys.toml").links
+@pytest.mark.parametrize("name", ["decoys", "decoys-long-rounds"])
+def test_a_shipped_link_with_decoys_has_the_channel_of_its_set(name):
+    (link,) = load(SHIPPED / f"{name}.toml").links
     lab = parameter_sets.load(link.source.set).values()
     physics = asdict(link.physics)
     assert {name: value for name, value in lab.items() if name in physics} == {
