@@ -1,10 +1,13 @@
-"""Figures that tests measure are printed at the end of a run; none of them is asserted, machines differ."""
+"""Figures that tests measure are printed at the end of a run; none of them is asserted, machines differ. Examples that
+Hypothesis draws are the same in every run, but for a `--long` one, and may take what time they need.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from report import Report
 
@@ -19,6 +22,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[FIGURES] = []
     config.stash[REPORT] = Report()
+    slow = [HealthCheck.too_slow]
+    repeats = not config.getoption("--long")
+    settings.register_profile("repeatable", derandomize=repeats, deadline=None, suppress_health_check=slow)
+    settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")
