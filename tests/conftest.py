@@ -4,6 +4,7 @@ Hypothesis draws are the same in every run, but for a `--long` one, and may take
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 
 import pytest
@@ -22,10 +23,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[FIGURES] = []
     config.stash[REPORT] = Report()
-    slow = [HealthCheck.too_slow]
-    repeats = not config.getoption("--long")
+    repeats, slow = not config.getoption("--long"), [HealthCheck.too_slow]
     settings.register_profile("repeatable", derandomize=repeats, deadline=None, suppress_health_check=slow)
     settings.load_profile("repeatable")
+    # In the background of a shell Ctrl-C is ignored, and so it would be by programs that tests interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
