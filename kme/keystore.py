@@ -2,18 +2,21 @@
 
 Layout, with 16-byte binary UUIDs inside values:
 `block:{id}` hash bits, version, uncut_bits, bond · `cuts:{id}` hash of a block's cuts: id → range and digest ·
-`pool:{connection or request}:{size}` list of key id | moment | wrapped key, at the master's KME ·
-`copies:{connection}` hash key id | recipient's SAE id → moment | wrapped key, a copy for each recipient of this site ·
-`entitlement` hash key id → connection, bond, recipients and master, kept after delivery (see `entitlement`) ·
+`pool:{connection or request}:{size}` list of key id | moment | end | bond | wrapped key, at the master's KME ·
+`batches` hash end | pool → how many of its keys end then, `ends:pool` sorted set of these ·
+`copies:{connection}` hash key id | recipient's SAE id → end | wrapped key, a copy for each recipient of this site ·
+`entitlement` hash key id → connection, bond, recipients and master, kept after delivery (see `entitlement`), until its
+end in the sorted set `ends:entitlement`, which is that of its copies, too ·
 `blocks` set of the block ids seen · `account` hash · `byte_counts` hash counts (wrapped), version ·
 `audit` stream · `audit_end` hash, the trail's end in Postgres · `kek` fingerprint of the current one ·
-`retired_keks` set and `rewrapped` count of a rotation · `ends:*` sorted sets of when the time of keys is over ·
+`retired_keks` set and `rewrapped` count of a rotation · `layout` the version of all this ·
 `clock` hash · `catalogue` mark of the last change of SAEs and connections · `removed` set of connections that get no
 key · `revisions` hash connection → its revision that was followed · `calls:{sae}`, `quota:{sae}` what its limits
 count · `refusals` hash of refused calls by kind · `witness`, `peers`, `bonds`, `confirmed`, `stale`:
 db/lua/witness.lua.
-A moment is when the key was recorded, 13 digits of milliseconds by the site's fast clock (db/lua/clock.lua). There is
-no EXPIRE anywhere: what Redis removes by itself would be missing in the account.
+A moment is when the key was recorded, an end when its time is over: 13 digits of milliseconds by the site's fast clock,
+that of copies by its slow one (db/lua/clock.lua, db/lua/records.lua). There is no EXPIRE anywhere: what Redis removes
+by itself would be missing in the account.
 """
 
 from __future__ import annotations
@@ -34,7 +37,9 @@ from kme.scripted_redis import ScriptedRedis
 log = logging.getLogger(__name__)
 
 ACCOUNT_ENTRIES = ("received", "copied", "remainder", "stored", "delivered", "burned", "destroyed", "expired")
-_MOMENT_LENGTH = 13
+LAYOUT = b"2"
+BEFORE_KEY_IN_POOL = 16 + 13 + 13 + 16
+BEFORE_KEY_IN_COPY = 13
 _UUID_LENGTH = 36
 
 
@@ -103,11 +108,19 @@ class KeyStore(ScriptedRedis):
 
     def claim(self, keyring: KeyRing) -> None:
         """Makes an empty store this KME's, and the KEK it names the ring's current one. Raises Unavailable where it
-        holds what another KEK has encrypted; not where a rotation has destroyed that one (db/lua/replace_kek.lua).
+        holds what another KEK has encrypted; not where a rotation has destroyed that one (db/lua/replace_kek.lua). And
+        where what it holds is laid out as another version of this software does it.
         """
         with self.answering() as store:
             store.set("catalogue", uuid4().bytes, nx=True)
             known = store.get("kek")
+            if known is None:
+                store.set("layout", LAYOUT, nx=True)
+            if store.get("layout") != LAYOUT:
+                raise Unavailable(
+                    "the key store was filled by another version of this software, which stores keys otherwise:"
+                    " empty it (FLUSHALL), and both KMEs make new ones"
+                )
             if known is None:
                 store.set("kek", keyring.newest(), nx=True)
             elif keyring.was_destroyed(known):
@@ -220,7 +233,7 @@ class KeyStore(ScriptedRedis):
                 " delivered, try again later",
                 math.ceil(found[1] / 1000),
             )
-        return [(UUID(bytes=record[:16]), record[16 + _MOMENT_LENGTH :]) for record in found]
+        return [(UUID(bytes=record[:16]), record[BEFORE_KEY_IN_POOL:]) for record in found]
 
     def fetch_keys(
         self, master_sae_id: str, key_ids: Sequence[UUID], caller: str, mark: bytes | None = None
@@ -301,11 +314,6 @@ class KeyStore(ScriptedRedis):
         with self.answering():
             ends = self._redis.zscore("ends:entitlement", key_id.bytes)
         return None if ends is None else int(ends) - slow
-
-    def key_count(self) -> int:
-        """Copies of keys, in pools and for recipients."""
-        with self.answering():
-            return int(self._redis.zcard("ends:pool")) + int(self._redis.zcard("ends:copies"))
 
     def forget_blocks(self, block_ids: Sequence[UUID]) -> None:
         if block_ids:

@@ -136,10 +136,6 @@ class Lifecycle:
         self._keystore.forget_blocks(forgotten)
         return len(forgotten)
 
-    def key_count(self) -> int:
-        """Copies of keys that are in this KME's store now."""
-        return self._keystore.key_count()
-
 
 def life_json(life: KeyLife, kme_id: str) -> dict[str, Any]:
     def change_json(one: Change) -> dict[str, Any]:

@@ -12,12 +12,11 @@ from uuid import UUID
 
 from kme.errors import Unavailable
 from kme.keyring import KeyRing
-from kme.keystore import KeyStore
+from kme.keystore import BEFORE_KEY_IN_COPY, BEFORE_KEY_IN_POOL, KeyStore
 from kme.keywrap import block_context, counts_context, fingerprint_in, key_context
 
 log = logging.getLogger(__name__)
 
-_ID_AND_MOMENT, _MOMENT = 16 + 13, 13  # before a wrapped key: see kme/keystore.py
 _MOVED_MOST = 2_000  # positions that a record is searched for towards the beginning of its pool
 
 
@@ -67,7 +66,7 @@ class Rewrapping:
             first = max(0, end - self._at_once)
             with self._keystore.answering() as store:
                 records = store.lrange(name, first, end - 1)
-            old = [one for one in records if self._is_old(one[_ID_AND_MOMENT:])]
+            old = [one for one in records if self._is_old(one[BEFORE_KEY_IN_POOL:])]
             if old:
                 yield self._rewrap_records(name, old, first, end - 1)
             end = first
@@ -80,8 +79,8 @@ class Rewrapping:
         replaced: list[bytes] = []
         for one, of in zip(old, entitled, strict=True):
             context = key_context(UUID(bytes=one[:16]), UUID(of[:36].decode() if of else owner_id))
-            if (again := self._rewrapped(one[_ID_AND_MOMENT:], context, name)) is not None:
-                replaced += (one, one[:_ID_AND_MOMENT] + again)
+            if (again := self._rewrapped(one[BEFORE_KEY_IN_POOL:], context, name)) is not None:
+                replaced += (one, one[:BEFORE_KEY_IN_POOL] + again)
         if replaced:
             args = [max(0, first - _MOVED_MOST), last, *replaced]
             self._keystore.run("rewrap_records", [name, "rewrapped"], args)
@@ -95,10 +94,10 @@ class Rewrapping:
                 cursor, copies = store.hscan(name, cursor, count=self._at_once)
             replaced: list[bytes] = []
             for field, copy in copies.items():
-                if self._is_old(copy[_MOMENT:]):
+                if self._is_old(copy[BEFORE_KEY_IN_COPY:]):
                     context = key_context(UUID(bytes=field[:16]), connection_id)
-                    if (again := self._rewrapped(copy[_MOMENT:], context, name)) is not None:
-                        replaced += (field, copy, copy[:_MOMENT] + again)
+                    if (again := self._rewrapped(copy[BEFORE_KEY_IN_COPY:], context, name)) is not None:
+                        replaced += (field, copy, copy[:BEFORE_KEY_IN_COPY] + again)
             if replaced:
                 self._keystore.run("rewrap_fields", [name, "rewrapped"], replaced)
                 yield len(replaced) // 3

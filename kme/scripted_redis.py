@@ -19,6 +19,7 @@ from kme.errors import Unavailable
 # Put before the scripts that call one of their functions.
 _PRELUDES = {
     "clock": r"\bsite_clocks\(",
+    "records": r"\b(time_text|id_in|moment_in|end_in|bond_of_record|bits_of_record|bits_of_copy|leave_batches)\(",
     "witness": r"\b(count_act|this_run|is_checked|bond_state|bond_of|bond_in|mark_in)\(",
 }
 

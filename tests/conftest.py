@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -18,6 +19,7 @@ REPORT = pytest.StashKey[Report]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="searches for faults go on for about an hour")
+    parser.addoption("--figures", type=Path, metavar="FOLDER", help="what tests draw of their figures is written there")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -21,9 +21,7 @@ if not is_checked(this_run()) then
 end
 redis.call('HDEL', store, ARGV[1] .. ARGV[2])
 count_act()
-redis.call('ZREM', 'ends:copies', ARGV[1] .. store .. '|' .. ARGV[2])
--- Before a wrapped key is its moment; around it are 4 bytes of fingerprint, 12 of nonce and 16 of tag (kme/keywrap.py).
-local bits = 8 * (#copy - 13 - 32)
+local bits = bits_of_copy(copy)
 redis.call('HINCRBY', KEYS[2], 'stored', -bits)
 redis.call('HINCRBY', KEYS[2], 'destroyed', bits)
 redis.call('XADD', KEYS[3], '*', 'event', 'keys_destroyed', 'reason', 'not_needed', 'connection_id', connection, 'sae_id',

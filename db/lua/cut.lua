@@ -55,8 +55,8 @@ end
 
 local fast, slow = site_clocks(ARGV[10])
 local moment = tonumber(ARGV[13]) or fast
-local pool_ends, copies_end = moment + tonumber(ARGV[14]), string.format('%d', slow + tonumber(ARGV[15]))
-moment, pool_ends = string.format('%013d', moment), string.format('%d', pool_ends)
+local pool_end, copies_end = time_text(moment + tonumber(ARGV[14])), time_text(slow + tonumber(ARGV[15]))
+local before_key = time_text(moment) .. pool_end .. bond
 local bits, ids = last - first, {}
 local entitled = string.sub(ARGV[9], 1, 36) .. bond .. string.sub(ARGV[9], 37)
 count_act()
@@ -66,16 +66,18 @@ redis.call('HINCRBY', KEYS[1], 'uncut_bits', -bits)
 for i = first_key, #ARGV, 2 do
     redis.call('HSET', KEYS[5], ARGV[i], entitled)
     if ARGV[11] == '1' then
-        redis.call('RPUSH', KEYS[6], ARGV[i] .. moment .. ARGV[i + 1])
-        redis.call('ZADD', 'ends:pool', pool_ends, ARGV[i] .. KEYS[6])
+        redis.call('RPUSH', KEYS[6], ARGV[i] .. before_key .. ARGV[i + 1])
     end
     for r = 16, first_key - 1 do
-        redis.call('HSET', KEYS[7], ARGV[i] .. ARGV[r], moment .. ARGV[i + 1])
-        redis.call('ZADD', 'ends:copies', copies_end, ARGV[i] .. KEYS[7] .. '|' .. ARGV[r])
+        redis.call('HSET', KEYS[7], ARGV[i] .. ARGV[r], copies_end .. ARGV[i + 1])
     end
-    -- Who may fetch it is kept as long as a copy could be, so that the answers stay what they are.
+    -- Who may fetch it is kept as long as a copy can be, so that the answers stay what they are.
     redis.call('ZADD', 'ends:entitlement', copies_end, ARGV[i])
     ids[#ids + 1] = ARGV[i]
+end
+if ARGV[11] == '1' and #ids > 0 then
+    redis.call('HINCRBY', 'batches', pool_end .. KEYS[6], #ids)
+    redis.call('ZADD', 'ends:pool', pool_end, pool_end .. KEYS[6])
 end
 local copy_count = entry == 'stored' and recipient_count + tonumber(ARGV[11]) or 1
 redis.call('HINCRBY', KEYS[3], 'remainder', -bits)

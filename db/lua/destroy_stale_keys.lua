@@ -2,28 +2,23 @@
 -- KEYS: pool or copies of a connection, account, audit, entitlement
 -- ARGV: connection id (36 characters), then records of the pool, or fields of the copies
 -- Returns how many copies it has destroyed.
-local is_pool, ids, bits = string.sub(KEYS[1], 1, 5) == 'pool:', {}, 0
+local is_pool, ids, bits, destroyed = string.sub(KEYS[1], 1, 5) == 'pool:', {}, 0, {}
 for i = 2, #ARGV do
-    local id = string.sub(ARGV[i], 1, 16)
+    local id = id_in(ARGV[i])
     if bond_state(bond_in(redis.call('HGET', KEYS[4], id))) == 'stale' then
-        -- Before a wrapped key is its moment; around it are 4 bytes of fingerprint, 12 of nonce and 16 of tag.
-        local length
-        if is_pool then
-            length = redis.call('LREM', KEYS[1], 1, ARGV[i]) == 1 and #ARGV[i] - 16
-            redis.call('ZREM', 'ends:pool', id .. KEYS[1])
-        else
-            local copy = redis.call('HGET', KEYS[1], ARGV[i])
-            length = copy and #copy
+        local copy = not is_pool and redis.call('HGET', KEYS[1], ARGV[i])
+        if is_pool and redis.call('LREM', KEYS[1], 1, ARGV[i]) == 1 then
+            ids[#ids + 1], destroyed[#destroyed + 1] = id, ARGV[i]
+            bits = bits + bits_of_record(ARGV[i])
+        elseif copy then
             redis.call('HDEL', KEYS[1], ARGV[i])
-            redis.call('ZREM', 'ends:copies', id .. KEYS[1] .. '|' .. string.sub(ARGV[i], 17))
-        end
-        if length then
             ids[#ids + 1] = id
-            bits = bits + 8 * (length - 13 - 32)
+            bits = bits + bits_of_copy(copy)
         end
     end
 end
 if #ids > 0 then
+    leave_batches(KEYS[1], destroyed)
     count_act()
     redis.call('HINCRBY', KEYS[2], 'stored', -bits)
     redis.call('HINCRBY', KEYS[2], 'destroyed', bits)

@@ -17,21 +17,18 @@ redis.call('SADD', KEYS[2], ARGV[1])
 local ids, bits = {}, 0
 for size = 8, 4096, 8 do
     local pool = ARGV[4] .. size
-    for _, record in ipairs(redis.call('LRANGE', pool, 0, -1)) do
-        local id = string.sub(record, 1, 16)
-        redis.call('ZREM', 'ends:pool', id .. pool)
-        ids[#ids + 1] = id
+    local records = redis.call('LRANGE', pool, 0, -1)
+    for _, record in ipairs(records) do
+        ids[#ids + 1] = id_in(record)
         bits = bits + size
     end
     redis.call('DEL', pool)
+    leave_batches(pool, records)
 end
 local copies = redis.call('HGETALL', KEYS[3])
 for i = 1, #copies, 2 do
-    local id, recipient = string.sub(copies[i], 1, 16), string.sub(copies[i], 17)
-    redis.call('ZREM', 'ends:copies', id .. KEYS[3] .. '|' .. recipient)
-    ids[#ids + 1] = id
-    -- Before a wrapped key is its moment; around it are 4 bytes of fingerprint, 12 of nonce and 16 of tag.
-    bits = bits + 8 * (#copies[i + 1] - 13 - 32)
+    ids[#ids + 1] = id_in(copies[i])
+    bits = bits + bits_of_copy(copies[i + 1])
 end
 redis.call('DEL', KEYS[3])
 if #ids == 0 then

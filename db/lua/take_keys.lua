@@ -31,60 +31,58 @@ if room_in > 0 then
     return {'quota', room_in}
 end
 
--- Each command of the store is called once for all keys, not once for each: the calls are what a large request costs.
--- Of each record its id, its member of `ends:pool`, and its bond, or false where it has ended. `states` of the bonds: of a
--- pool's keys they are few.
+-- Each command of the store is called once for all keys, not once for each: the calls are what a large request costs. So
+-- all that is to be known of a key is in its record. `states` of the bonds: of a pool's keys they are few.
 local run, states, closed = this_run(), {}, nil
-local function looked_at(records)
-    local ids, members = {}, {}
-    for i = 1, #records do
-        ids[i] = string.sub(records[i], 1, 16)
-        members[i] = ids[i] .. KEYS[1]
+local function has_ended(record)
+    return tonumber(end_in(record)) <= now
+end
+local function state_of(record)
+    local bond = bond_of_record(record)
+    states[bond] = states[bond] or bond_state(bond, run)
+    closed = closed or states[bond] == 'closed' and bond
+    return states[bond]
+end
+local function ids_in(some)
+    local ids = {}
+    for i = 1, #some do
+        ids[i] = id_in(some[i])
     end
-    local ends = redis.call('ZMSCORE', 'ends:pool', unpack(members))
-    local bonds = redis.call('HMGET', 'entitlement', unpack(ids))
-    for i = 1, #ids do
-        local bond = bond_in(bonds[i]) or ''
-        states[bond] = states[bond] or bond_state(bond, run)
-        bonds[i] = tonumber(ends[i] or 0) > now and bond
-    end
-    return ids, members, bonds
+    return table.concat(ids)
 end
 local function too_few(count)
     return closed and {'closed', redis.call('HGET', 'bonds', closed)} or count
 end
 
-local records, ids, members = {}, {}, {}
+local records = {}
 if ARGV[6] == '' then
-    local ended, ended_members, others, left = {}, {}, {}, {}
+    local ended, others, left = {}, {}, {}
     while #records < wanted and #ended + #others < 1000 do
         local popped = redis.call('LPOP', KEYS[1], wanted - #records)
         if not popped then
             break
         end
-        local some_ids, some_members, bonds = looked_at(popped)
         for i = 1, #popped do
-            local bond, given = bonds[i], #records + 1
-            if not bond and is_checked(run) then
-                ended[#ended + 1], ended_members[#ended_members + 1] = some_ids[i], some_members[i]
+            local record = popped[i]
+            if has_ended(record) and is_checked(run) then
+                ended[#ended + 1] = record
             else
-                left[#left + 1] = popped[i]
-                if bond and states[bond] == 'open' then
-                    records[given], ids[given], members[given] = popped[i], some_ids[i], some_members[i]
+                left[#left + 1] = record
+                if not has_ended(record) and state_of(record) == 'open' then
+                    records[#records + 1] = record
                 else
-                    others[#others + 1] = popped[i]
-                    closed = closed or bond and states[bond] == 'closed' and bond
+                    others[#others + 1] = record
                 end
             end
         end
     end
     if #ended > 0 then
-        redis.call('ZREM', 'ends:pool', unpack(ended_members))
+        leave_batches(KEYS[1], ended)
         count_act()
         redis.call('HINCRBY', KEYS[2], 'stored', -#ended * size_bits)
         redis.call('HINCRBY', KEYS[2], 'expired', #ended * size_bits)
         redis.call('XADD', KEYS[3], '*', 'event', 'keys_expired', 'connection_id', ARGV[3], 'key_count', #ended,
-            'key_ids', table.concat(ended), 'bits', #ended * size_bits)
+            'key_ids', ids_in(ended), 'bits', #ended * size_bits)
     end
     if #records == wanted then
         left = others
@@ -96,13 +94,10 @@ if ARGV[6] == '' then
         return too_few(redis.call('LLEN', KEYS[1]) - #others)
     end
 else
-    local newest, young, bonds = redis.call('LRANGE', KEYS[1], -wanted, -1), 0, nil
-    if #newest > 0 then
-        ids, members, bonds = looked_at(newest)
-    end
+    local newest, young = redis.call('LRANGE', KEYS[1], -wanted, -1), 0
     for i = #newest, 1, -1 do
-        if now - tonumber(string.sub(newest[i], 17, 29)) > tonumber(ARGV[6]) or states[bonds[i]] ~= 'open' then
-            closed = states[bonds[i]] == 'closed' and bonds[i]
+        local record = newest[i]
+        if now - moment_in(record) > tonumber(ARGV[6]) or has_ended(record) or state_of(record) ~= 'open' then
             break
         end
         young = young + 1
@@ -113,7 +108,7 @@ else
     records = redis.call('RPOP', KEYS[1], wanted)
 end
 
-redis.call('ZREM', 'ends:pool', unpack(members))
+leave_batches(KEYS[1], records)
 for length, one in pairs(used) do
     redis.call('HSET', KEYS[4], 'began:' .. length, string.format('%d', one[1]), 'bits:' .. length,
         string.format('%d', one[2]))
@@ -122,5 +117,5 @@ count_act()
 redis.call('HINCRBY', KEYS[2], 'stored', -bits)
 redis.call('HINCRBY', KEYS[2], 'delivered', bits)
 redis.call('XADD', KEYS[3], '*', 'event', 'keys_delivered', 'role', 'master', 'connection_id', ARGV[3], 'sae_id', ARGV[4],
-    'key_ids', table.concat(ids), 'bits', bits)
+    'key_ids', ids_in(records), 'bits', bits)
 return records

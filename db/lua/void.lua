@@ -27,13 +27,15 @@ for i = first_key, #ARGV do
     of_batch[ARGV[i]] = true
 end
 if ARGV[6] == '1' then
+    local voided = {}
     for _, record in ipairs(redis.call('LRANGE', KEYS[4], 0, -1)) do
-        if of_batch[string.sub(record, 1, 16)] then
+        if of_batch[id_in(record)] then
             redis.call('LREM', KEYS[4], 1, record)
-            redis.call('ZREM', 'ends:pool', string.sub(record, 1, 16) .. KEYS[4])
-            bits = bits + 8 * (#record - 16 - 13 - 32)
+            voided[#voided + 1] = record
+            bits = bits + bits_of_record(record)
         end
     end
+    leave_batches(KEYS[4], voided)
     if bits == 0 then
         return 'delivered'
     end
@@ -43,8 +45,7 @@ for i = first_key, #ARGV do
         local copy = redis.call('HGET', KEYS[5], ARGV[i] .. ARGV[r])
         if copy then
             redis.call('HDEL', KEYS[5], ARGV[i] .. ARGV[r])
-            redis.call('ZREM', 'ends:copies', ARGV[i] .. KEYS[5] .. '|' .. ARGV[r])
-            bits = bits + 8 * (#copy - 13 - 32)
+            bits = bits + bits_of_copy(copy)
         end
     end
 end

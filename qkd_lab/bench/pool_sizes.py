@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -36,16 +35,21 @@ class Sized:
 
 
 def measure_pool_sizes(
-    operator: Operator, link: Link, sizes: Sequence[int], clients: int, requests: int, say: Callable[[str], None]
+    operator: Operator,
+    link: Link,
+    sizes: Sequence[int],
+    clients: int,
+    requests: int,
+    folder: Path,
+    say: Callable[[str], None],
 ) -> Iterator[Sized]:
     """`enc_keys` of one key over kept connections, at each size. More keys than a pool may have are in several, of
-    which one is asked. Raises LabError."""
+    which one is asked. `folder` is private and temporary. Raises LabError."""
     cell = Cell("enc_keys", 1, "keep-alive", clients, max(clients, requests))
     processors = Processors(operator.lab)
     for size in sizes:
         say(f"{size:,} keys")
         with ExitStack() as ends:
-            folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="qkd-bench-")))
             wanted = [min(size, MOST_KEYS)] * ceil(size / MOST_KEYS)
             pools = [ends.enter_context(Pool(operator, link, capacity, say)) for capacity in wanted]
             for pool in pools:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -84,8 +83,8 @@ class Run:
         }
 
 
-def bench(operator: Operator, link: Link, cells: Sequence[Cell], say: Callable[[str], None]) -> Run:
-    """Raises LabError. Whatever happens, nothing is left of it in the lab."""
+def bench(operator: Operator, link: Link, cells: Sequence[Cell], folder: Path, say: Callable[[str], None]) -> Run:
+    """`folder` is private and temporary. Raises LabError. Whatever happens, nothing is left of it in the lab."""
     found = generators.versions()
     processors = Processors(operator.lab)
     calls = {one.number: min(MOST_SCRIPT_CALLS, parts(one, MOST_KEYS_AT_ONCE)[0].request_count) for one in cells}
@@ -94,7 +93,6 @@ def bench(operator: Operator, link: Link, cells: Sequence[Cell], say: Callable[[
     largest = max(min(MOST_KEYS_AT_ONCE, cell.key_count) for cell in cells)
     wanted = sum(cell.key_count for cell in cells) + sum(len(CALLERS) * number * calls[number] for number in calls)
     with ExitStack() as ends:
-        folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="qkd-bench-")))
         pool = ends.enter_context(Pool(operator, link, max(wanted, 2 * largest), say))
         worker_count = processors.worker_count(pool.master.kme.id)
         say("starting the floor")

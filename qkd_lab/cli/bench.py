@@ -98,6 +98,7 @@ def bench(
     from qkd_lab.bench import check, picture, run, table
     from qkd_lab.bench import pool_sizes as sized
     from qkd_lab.bench import sustained as to_the_end
+    from qkd_lab.bench.working_folder import working_folder
 
     if checks + sustained + (pool_sizes is not None) > 1:
         raise click.UsageError("--check, --pool-sizes and --sustained are runs of their own: expected one of them")
@@ -113,29 +114,31 @@ def bench(
     def say(line: str) -> None:
         console.print(f"• {line}", highlight=False, soft_wrap=True)
 
-    if checks:
-        checked = check.run_check(operator, link, numbers, max(clients), requests, say)
-        _write(json_file, checked.as_json())
-        if not checked.is_well:
-            raise LabError(checked.in_words())
-        click.echo(checked.in_words())
-    elif sustained:
-        flow = to_the_end.sustained(operator, link, seconds, say)
-        _write(json_file, flow.as_json())
-        click.echo(flow.in_words())
-    elif pool_sizes is not None:
-        found = list(sized.measure_pool_sizes(operator, link, pool_sizes, max(clients), requests, say))
-        _show(table.pool_sizes_table(found, run.fed_by(link)))
-        _write(json_file, {"pool_fed_by": run.fed_by(link), "sizes": [one.as_json() for one in found]})
-        if plot_file is not None:
-            picture.draw_pool_sizes(found, run.fed_by(link), plot_file)
-    else:
-        cells = matrix(methods or METHODS, numbers, connections or CONNECTIONS, clients, requests)
-        done = run.bench(operator, link, cells, say)
-        _show(table.cells_table(done), table.floor_table(done), table.scripts_table(done))
-        _write(json_file, done.as_json())
-        if plot_file is not None:
-            picture.draw(done, plot_file)
+    with working_folder(operator, say) as folder:
+        if checks:
+            checked = check.run_check(operator, link, numbers, max(clients), requests, say)
+            _write(json_file, checked.as_json())
+            if not checked.is_well:
+                raise LabError(checked.in_words())
+            click.echo(checked.in_words())
+        elif sustained:
+            flow = to_the_end.sustained(operator, link, seconds, say)
+            _write(json_file, flow.as_json())
+            click.echo(flow.in_words())
+        elif pool_sizes is not None:
+            found = list(sized.measure_pool_sizes(operator, link, pool_sizes, max(clients), requests, folder, say))
+            _show(table.pool_sizes_table(found, run.fed_by(link)))
+            results = {"pool_fed_by": run.fed_by(link), "sizes": [one.as_json() for one in found]}
+            _write(json_file, results)
+            if plot_file is not None:
+                picture.draw_pool_sizes(results, plot_file)
+        else:
+            cells = matrix(methods or METHODS, numbers, connections or CONNECTIONS, clients, requests)
+            done = run.bench(operator, link, cells, folder, say)
+            _show(table.cells_table(done), table.floor_table(done), table.scripts_table(done))
+            _write(json_file, done.as_json())
+            if plot_file is not None:
+                picture.draw(done.as_json(), plot_file)
 
 
 def _show(*tables: Table) -> None:

@@ -6,7 +6,6 @@ import re
 import shutil
 import signal
 import subprocess
-from pathlib import Path
 
 import psutil
 import pytest
@@ -25,9 +24,7 @@ links = [{ name = "a-b", alice = "a", bob = "b", origin = "directory", delete_af
 WITH_AB = pytest.mark.skipif(shutil.which("ab") is None, reason="no ab (Debian: apache2-utils): no load is measured")
 
 
-def environment(temporary: Path) -> dict[str, str]:
-    path = os.pathsep.join([str(CHECKOUT), os.environ.get("PYTHONPATH", "")])
-    return {**os.environ, "PYTHONPATH": path, "TMPDIR": str(temporary)}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(CHECKOUT), os.environ.get("PYTHONPATH", "")])}
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +37,14 @@ def net(tmp_path_factory):
 
 
 @pytest.fixture
-def bench(net, tmp_path):
-    """Runs the command with temporary files in `tmp_path`; gives what it prints, on both streams."""
+def bench(net):
+    """Runs the command; gives what it prints, on both streams."""
 
     def run(*arguments, folder=net.folder, expected=0):
         done = subprocess.run(
             [*QKD_LAB, "bench", *arguments],
             cwd=folder,
-            env=environment(tmp_path),
+            env=ENVIRONMENT,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -58,11 +55,12 @@ def bench(net, tmp_path):
     return run
 
 
-def left_of_a_bench(net, temporary):
+def left_of_a_bench(net):
     """SAEs, certificates, key files, temporary files and processes."""
     saes = [one["sae_id"] for kme in ("kme-a", "kme-b") for one in net.operator.call(kme, "GET", "/v1/saes")]
-    files = [*net.lab.path.rglob("*bench-*"), *temporary.glob("qkd-bench-*")]
-    floors = [one.pid for one in psutil.process_iter(["cwd"]) if str(temporary) in (one.info["cwd"] or "")]
+    work = net.lab.path / "bench"
+    files = [*net.lab.path.rglob("*bench-*"), *work.glob("run-*")]
+    floors = [one.pid for one in psutil.process_iter(["cwd"]) if str(work) in (one.info["cwd"] or "")]
     return [sae for sae in saes if sae.startswith("bench-")] + files + floors
 
 
@@ -87,7 +85,7 @@ def test_each_cell_is_measured_beside_its_floor_and_without_an_error(net, bench,
     scripts = {(one["script"], one["number"], one["callers"]) for one in run["redis_scripts_alone"]}
     assert scripts == {(script, n, at) for script in ("take_keys", "fetch_keys") for n in (1, 128) for at in (1, 16)}
     assert drawn.stat().st_size > 0
-    assert left_of_a_bench(net, tmp_path) == []
+    assert left_of_a_bench(net) == []
 
 
 def test_every_key_is_compared_with_that_of_the_other_end(net, bench, tmp_path):
@@ -95,29 +93,50 @@ def test_every_key_is_compared_with_that_of_the_other_end(net, bench, tmp_path):
     found = json.loads((tmp_path / "check.json").read_text())
     assert found["delivered"] == found["equal"] == 200 + 20 * 128 and found["is_well"]
     assert "2,760 equal at the other end, 0 different, 0 came twice" in text
-    assert left_of_a_bench(net, tmp_path) == []
+    assert left_of_a_bench(net) == []
 
 
-@WITH_AB
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_a_run_that_is_interrupted_leaves_nothing_behind(net, tmp_path, how):
+@pytest.fixture
+def under_load(net):
+    """A bench that measures: the floor listens and `ab` runs, with the client's key in a file."""
     run = subprocess.Popen(
         [*QKD_LAB, "bench", "--clients", "4", "--requests", "1000000"],
         cwd=net.folder,
-        env=environment(tmp_path),
+        env=ENVIRONMENT,
         text=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
-    for line in run.stderr:
-        if "the floor, " in line:
-            break
-    # The floor listens and `ab` runs, with the client's key in a file.
-    eventually(lambda: [*tmp_path.glob("qkd-bench-*/client.pem")], "the load begins")
-    assert left_of_a_bench(net, tmp_path)
-    run.send_signal(how)
-    assert "interrupted" in run.communicate(timeout=60)[1] and run.returncode == 130
-    eventually(lambda: not left_of_a_bench(net, tmp_path), "nothing is left")
+    try:
+        for line in run.stderr:
+            if "the floor, " in line:
+                break
+        eventually(lambda: [*net.lab.path.glob("bench/run-*/client.pem")], "the load begins")
+        assert left_of_a_bench(net)
+        yield run
+    finally:
+        run.kill()
+        run.communicate()
+
+
+@WITH_AB
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_interrupted_leaves_nothing_behind(net, under_load, how):
+    under_load.send_signal(how)
+    assert "interrupted" in under_load.communicate(timeout=60)[1] and under_load.returncode == 130
+    eventually(lambda: not left_of_a_bench(net), "nothing is left")
+
+
+@WITH_AB
+def test_what_a_killed_run_leaves_goes_when_another_begins_but_not_while_it_works(net, under_load, bench):
+    works = {sae for sae in left_of_a_bench(net) if str(sae).startswith("bench-")}
+    small = ("--check", "--clients", "1", "--requests", "10", "--number", "1")
+    assert "cleared away" not in bench(*small) and works < set(left_of_a_bench(net))
+    under_load.kill()
+    under_load.wait()
+    (told,) = [line for line in bench(*small).splitlines() if "cleared away what a bench left that was killed" in line]
+    assert len(works) == 2 and all(sae in told for sae in works)
+    eventually(lambda: not left_of_a_bench(net), "nothing is left")
 
 
 def test_a_kme_that_is_dead_is_one_line(net, bench, tmp_path):
@@ -128,7 +147,7 @@ def test_a_kme_that_is_dead_is_one_line(net, bench, tmp_path):
     endpoints.write_text(re.sub(r'("kme-b.ops": "https://127.0.0.1:)\d+', r"\g<1>1", endpoints.read_text()))
     text = bench("--check", folder=folder, expected=1)
     assert len(text.splitlines()) == 1 and "kme-b" in text and "connection refused" in text
-    assert left_of_a_bench(net, tmp_path) == []
+    assert left_of_a_bench(net) == []
 
 
 def test_bb84_feeds_the_pool_while_both_ends_take_keys(bench, tmp_path, figure):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from uuid import uuid4
 
 from kme.model import Block
@@ -134,12 +135,25 @@ def fetch(network, sae_id, master, keys):
 def counted_stored_bits(entity) -> int:
     """The bits of all copies that are there, counted one by one: what the account calls `stored`."""
     client = entity.keystore._redis
-    records = [one[16:] for name in client.scan_iter("pool:*") for one in client.lrange(name, 0, -1)]
+    records = [one[45:] for name in client.scan_iter("pool:*") for one in client.lrange(name, 0, -1)]
     records += [one for name in client.scan_iter("copies:*") for one in client.hvals(name)]
     return sum(8 * (len(one) - 13 - 32) for one in records)
+
+
+def counted_batches(client) -> Counter:
+    """Of each pool and each time at which keys of it end, how many there are: what `batches` says."""
+    pools = {name: client.lrange(name, 0, -1) for name in client.scan_iter("pool:*")}
+    return Counter(one[29:42] + name for name, records in pools.items() for one in records)
+
+
+def assert_batches(client) -> None:
+    batches = {name: int(count) for name, count in client.hgetall("batches").items()}
+    assert batches == counted_batches(client)
+    assert dict(client.zrange("ends:pool", 0, -1, withscores=True)) == {name: int(name[:13]) for name in batches}
 
 
 def assert_accounts(network) -> None:
     network.assert_account_adds_up()
     for one in (network.a, network.b):
         assert one.entity.account().stored == counted_stored_bits(one.entity)
+        assert_batches(one.entity.keystore._redis)

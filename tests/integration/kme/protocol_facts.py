@@ -15,9 +15,9 @@ from uuid import UUID
 
 from kme.keywrap import key_context
 
-from kme_steps import SITES
+from kme_steps import SITES, assert_batches
 
-_MOMENT = 13
+_BEFORE_KEY_IN_POOL, _BEFORE_KEY_IN_COPY = 58, 13  # octets
 _HEAD = 32  # octets of a block that its confirmation burns
 
 
@@ -55,7 +55,7 @@ class Facts:
             connection_id, master = UUID(bytes=args[2]), args[3]
             for record in found:
                 key_id = UUID(bytes=record[:16])
-                self._enter(entity, key_id, connection_id, record[16 + _MOMENT :])
+                self._enter(entity, key_id, connection_id, record[_BEFORE_KEY_IN_POOL:])
                 assert key_id not in self._masters, "invariant 1: a key was given to its master twice"
                 assert now_s < self._sent_at[key_id] + entity.settings.pool_ttl_s, "a key was given after its end"
                 self._masters[key_id] = master
@@ -141,9 +141,9 @@ class Facts:
         for name in names:
             records = []
             if name.startswith(b"pool:"):
-                records = [(one[:16], "", one[16 + _MOMENT :]) for one in client.lrange(name, 0, -1)]
+                records = [(one[:16], "", one[_BEFORE_KEY_IN_POOL:]) for one in client.lrange(name, 0, -1)]
             elif name.startswith(b"copies:"):
-                records = [(k[:16], k[16:].decode(), v[_MOMENT:]) for k, v in client.hgetall(name).items()]
+                records = [(k[:16], k[16:].decode(), v[_BEFORE_KEY_IN_COPY:]) for k, v in client.hgetall(name).items()]
             for octets, sae_id, wrapped in records:
                 key_id, entitled = UUID(bytes=octets), client.hget("entitlement", octets)
                 self._enter(entity, key_id, UUID(entitled[:36].decode()), wrapped)
@@ -152,6 +152,7 @@ class Facts:
                 assert (key_id, sae_id) not in found, "two copies for one recipient"
                 found.add((key_id, sae_id))
                 bits += 8 * len(self._bits[key_id])
+        assert_batches(client)
         uncut = sum(int(client.hget(name, "uncut_bits")) for name in names if name.startswith(b"block:"))
         account = entity.account()
         assert account.stored == bits, f"invariant 7: {account}, and {bits} bits of keys are there"

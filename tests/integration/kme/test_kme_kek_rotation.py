@@ -54,7 +54,7 @@ def finish(entity, limit=60):
 def wrapped_values(entity):
     store = entity.keystore._redis
     found = [store.hget("byte_counts", "counts"), *(store.hget(name, "bits") for name in store.scan_iter("block:*"))]
-    found += [one[29:] for name in store.scan_iter("pool:*") for one in store.lrange(name, 0, -1)]
+    found += [one[58:] for name in store.scan_iter("pool:*") for one in store.lrange(name, 0, -1)]
     return found + [one[13:] for name in store.scan_iter("copies:*") for one in store.hvals(name)]
 
 

@@ -326,8 +326,8 @@ def test_the_status_shows_the_bits_that_are_left_of_the_peers_blocks_too(network
 def counted_bits(entity):
     """The same, counted from what is there instead of from the entries."""
     client = entity.keystore._redis
-    moment, wrapping = 13, 32
+    head, wrapping = 13, 32
     remainder = sum(int(client.hget(name, "uncut_bits")) for name in client.scan_iter("block:*"))
-    records = [one[16:] for name in client.scan_iter("pool:*") for one in client.lrange(name, 0, -1)]
+    records = [one[45:] for name in client.scan_iter("pool:*") for one in client.lrange(name, 0, -1)]
     records += [one for name in client.scan_iter("copies:*") for one in client.hvals(name)]
-    return {"remainder": remainder, "stored": sum(8 * (len(one) - moment - wrapping) for one in records)}
+    return {"remainder": remainder, "stored": sum(8 * (len(one) - head - wrapping) for one in records)}

@@ -141,6 +141,19 @@ def test_another_key_encryption_key_than_the_stores_is_refused_at_start(network,
     assert health.status_code == 503 and "key-encryption key" in health.get_json()["message"]
 
 
+@pytest.mark.parametrize("layout", [None, b"1", b"3"])
+def test_keys_that_another_version_has_stored_are_left_alone_and_a_kme_says_what_to_do(network, make_site, layout):
+    store = network.a.entity.keystore._redis
+    store.delete("layout")
+    if layout is not None:
+        store.set("layout", layout)
+    pools = {name: store.lrange(name, 0, -1) for name in store.scan_iter("pool:*")}
+    with pytest.raises(Unavailable, match="another version of this software.*: empty it"):
+        make_site("kme-a").entity.prepare()
+    assert store.get("layout") == layout
+    assert {name: store.lrange(name, 0, -1) for name in store.scan_iter("pool:*")} == pools
+
+
 def test_the_database_recovers_when_its_connections_were_cut(databases):
     database = Database(databases["kme_a"], size=2, audit_key=b"")
     with database.transaction() as sql:

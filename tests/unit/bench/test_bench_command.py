@@ -6,7 +6,6 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from qkd_lab.bench import picture
 from qkd_lab.bench.cells import Cell, Load
 from qkd_lab.bench.driver import Driven
 from qkd_lab.bench.pool_sizes import Sized
@@ -90,20 +89,10 @@ def test_each_floor_is_shown_once_and_the_scripts_with_their_keys():
     assert "6,400" in shown(scripts_table(run))
 
 
-def test_a_run_is_drawn_with_its_floor(tmp_path):
-    pytest.importorskip("matplotlib")
-    picture.draw(the_run(measured(clients=1), measured(), measured("dec_keys", 128)), tmp_path / "run.svg")
-    text = (tmp_path / "run.svg").read_text()
-    assert "its floor (enc_keys)" in text and "dec_keys, n = 128" in text and "key files" in text
-
-
-def test_rates_of_small_and_large_pools_are_shown_and_drawn(tmp_path):
-    pytest.importorskip("matplotlib")
+def test_rates_of_small_and_large_pools_are_shown():
     found = [Sized(1000, measured().driven), Sized(1_000_000, measured(errors={"exception": 1}).driven)]
     text = shown(pool_sizes_table(found, "key files"))
     assert "1,000,000" in text and "1 exception" in text and text.count("50.0") == 2
-    picture.draw_pool_sizes(found, "key files", tmp_path / "sizes.svg")
-    assert "keys that are stored" in (tmp_path / "sizes.svg").read_text()
 
 
 def test_the_sustained_rate_is_told_with_the_share_of_each_stage():

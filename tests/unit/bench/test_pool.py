@@ -3,36 +3,15 @@
 import pytest
 
 from kme.errors import Unavailable
-from qkd_lab.addresses import embedded, endpoints
 from qkd_lab.bench import pool as pools
 from qkd_lab.bench.pool import Pool
-from qkd_lab.lab_folder import LabError, LabFolder
-from qkd_lab.operator_calls import Operator
-from qkd_lab.topology import SHIPPED
+from qkd_lab.lab_folder import LabError
 from sae_demo.etsi_client import KmeRefused, KmeUnreachable
 
 
-@pytest.fixture
-def operator(tmp_path, monkeypatch):
-    """Of a lab that is not running; its calls are kept, answered, and refused where `refused` says so."""
-    lab = LabFolder(tmp_path / ".lab")
-    lab.make()
-    topology = lab.keep_topology(SHIPPED / "two-sites-directory.toml")
-    book = embedded(topology, lambda wanted, known: 1)
-    lab.prepare(topology, book, endpoints(topology, book))
-    made = Operator(lab)
-    made.calls, made.stored, made.refused = [], iter(()), ""
-
-    def call(process, method, path, body=None, **_):
-        made.calls.append((process, method, path, body))
-        if path == made.refused:
-            raise LabError("the KME refused")
-        counted = method == "GET" and path == "/v1/connections/the-id"
-        return {"connection_id": "the-id"} | ({"stored_key_count": next(made.stored)} if counted else {})
-
-    monkeypatch.setattr(made, "call", call)
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
     monkeypatch.setattr(pools, "POLL_S", 0)
-    return made
 
 
 def left_of(operator):
@@ -40,35 +19,31 @@ def left_of(operator):
     return [path for path in operator.lab.path.rglob("*") if "bench" in path.name]
 
 
-def deleted(operator):
-    return [path for _, method, path, _ in operator.calls if method == "DELETE"]
-
-
-def test_two_saes_and_their_connection_go_with_their_certificates_and_key_files(operator):
+def test_two_saes_and_their_connection_go_with_their_certificates_and_key_files(operator, deleted):
     operator.stored = iter([0, 400, 1000])
     with Pool(operator, operator.topology.links[0], 1000, lambda _: None) as pool:
         pool.fill(500)
         files = [path for path in left_of(operator) if path.suffix == ".cor"]
         assert {path.parent.name for path in files} == {"a", "b"} and len({path.read_bytes() for path in files}) == 1
         assert (operator.lab.identity(pool.master.id) / "key.pem").exists()
-    assert deleted(operator) == [f"/v1/saes/{sae.id}" for sae in (pool.master, pool.slave)]
+    assert deleted() == [f"/v1/saes/{sae.id}" for sae in (pool.master, pool.slave)]
     assert left_of(operator) == []
 
 
-def test_what_was_made_goes_also_where_the_rest_is_refused(operator):
+def test_what_was_made_goes_also_where_the_rest_is_refused(operator, deleted):
     operator.refused = "/register_connection"
     with pytest.raises(LabError), Pool(operator, operator.topology.links[0], 1000, lambda _: None):
         pass
-    assert len(deleted(operator)) == 2 and left_of(operator) == []
+    assert len(deleted()) == 2 and left_of(operator) == []
 
 
 @pytest.mark.parametrize(
     "error", [KmeRefused(503, "too few keys"), KmeUnreachable("no answer"), Unavailable("no Redis")]
 )
-def test_what_a_kme_or_its_store_refuses_ends_the_bench_in_one_line(operator, error):
+def test_what_a_kme_or_its_store_refuses_ends_the_bench_in_one_line(operator, deleted, error):
     with pytest.raises(LabError) as raised, Pool(operator, operator.topology.links[0], 1000, lambda _: None):
         raise error
-    assert str(error) in str(raised.value) and len(deleted(operator)) == 2
+    assert str(error) in str(raised.value) and len(deleted()) == 2
 
 
 def test_nothing_is_made_where_a_kme_is_not_well(operator):
