@@ -1,11 +1,15 @@
-"""Figures that tests measure are printed at the end of a run; none of them is asserted, machines differ."""
+"""Figures that tests measure are printed at the end of a run; none of them is asserted, machines differ. Examples that
+Hypothesis draws are the same in every run, but for a `--long` one, and may take what time they need.
+"""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from report import Report
 
@@ -21,6 +25,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[FIGURES] = []
     config.stash[REPORT] = Report()
+    repeats, slow = not config.getoption("--long"), [HealthCheck.too_slow]
+    settings.register_profile("repeatable", derandomize=repeats, deadline=None, suppress_health_check=slow)
+    settings.load_profile("repeatable")
+    # In the background of a shell Ctrl-C is ignored, and so it would be by programs that tests interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

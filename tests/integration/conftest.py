@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -22,6 +21,8 @@ from qkd_lab.embedded.stores import POSTGRES_NAME, REDIS_SETTINGS
 from qkd_lab.embedded.unprivileged import User
 from qkd_lab.lab_folder import LabFolder
 
+from free_ports import free_ports
+
 IN_CONTAINERS = os.environ.get("QKD_LAB_STORES") == "containers"
 PASSWORD = "integration"
 READY_WITHIN_S = 30
@@ -31,7 +32,7 @@ READY_WITHIN_S = 30
 def postgres_dsn(request) -> Iterator[str]:
     if not IN_CONTAINERS:
         servers: Servers = request.getfixturevalue("embedded_servers")
-        server = Postgres("postgres", servers.postgres, servers.postgres_user, servers.data, free_port(), PASSWORD)
+        server = Postgres("postgres", servers.postgres, servers.postgres_user, servers.data, *free_ports(1), PASSWORD)
         with running(request.getfixturevalue("launcher"), server, servers.postgres_user, servers.data):
             yield f"postgresql://{POSTGRES_NAME}:{PASSWORD}@127.0.0.1:{server.port}/{POSTGRES_NAME}"
         return
@@ -46,7 +47,7 @@ def postgres_dsn(request) -> Iterator[str]:
 def redis_url(request) -> Iterator[str]:
     if not IN_CONTAINERS:
         servers: Servers = request.getfixturevalue("embedded_servers")
-        server = Redis("redis", servers.redis, servers.redis_user, servers.data, free_port(), PASSWORD)
+        server = Redis("redis", servers.redis, servers.redis_user, servers.data, *free_ports(1), PASSWORD)
         # A database for each KME; a site of the lab has a server of its own.
         with running(
             request.getfixturevalue("launcher"), server, servers.redis_user, servers.data, "--databases", "16"
@@ -103,9 +104,3 @@ def wait_until_ready(server: Postgres | Redis) -> None:
         except NotReady:
             assert time.monotonic() < deadline, f"{server.name} did not start"
             time.sleep(0.02)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from free_ports import free_ports
 from running_lab import CHECKOUT, QKD_LAB, Lab, docker_answers
 
 
@@ -66,17 +66,12 @@ def publish_on_free_ports(folder: Path) -> dict[str, str]:
     """An override file with other ports on the host, so that a lab that runs here already is not in the way."""
     command = ["docker", "compose", "--profile", "*", "config", "--format", "json"]
     described = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
-    ports, lines = {}, ["services:"]
-    for name, service in json.loads(described.stdout)["services"].items():
+    services = json.loads(described.stdout)["services"]
+    told = [one["published"] for service in services.values() for one in service.get("ports", [])]
+    ports, lines = dict(zip(told, map(str, free_ports(len(told))), strict=True)), ["services:"]
+    for name, service in services.items():
         published = service.get("ports", [])
-        ports |= {one["published"]: free_port() for one in published}
         mapped = ", ".join(f'"127.0.0.1:{ports[one["published"]]}:{one["target"]}"' for one in published)
         lines += [f"  {name}:", f"    ports: !override [{mapped}]"] if published else []
     (folder / "docker-compose.override.yml").write_text("\n".join(lines) + "\n")
     return ports
-
-
-def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])

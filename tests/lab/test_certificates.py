@@ -38,7 +38,7 @@ def test_a_revoked_sae_is_refused_within_5_s_on_a_connection_that_is_open_and_on
             assert me(lab, session).status_code == 401
     assert me_of(lab, "sae-a") == 200
     audited = ("audit", "show", "--kme", "kme-a", "--event", "certificate_revoked", "--json")
-    told = eventually(lambda: lab.command(*audited), "the audit trail tells of it", 10)
+    told = eventually(lambda: lab.command(*audited), "the audit trail tells of it")
     assert json.loads(told.splitlines()[-1])["detail"]["authority"] == "sae-a"
 
 

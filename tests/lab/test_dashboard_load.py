@@ -1,7 +1,6 @@
 """What the dashboard costs with 100 events/s and 20 connections: 20 s of it, or ten minutes with `--long`."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ import pytest
 import requests
 
 from browser import Page, chromium, dashboard_pid
+from free_ports import free_ports
 from running_lab import CHECKOUT, eventually
 
 SHORT_S, LONG_S = 20, 600
@@ -20,9 +20,7 @@ LEAST_EVENTS_PER_S = 50  # of 100: on a machine that has other things to do, too
 
 @pytest.fixture
 def address():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(*free_ports(1))
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
     served = subprocess.Popen([sys.executable, str(SCRIPT), port], env=environment)
     address = f"http://127.0.0.1:{port}"

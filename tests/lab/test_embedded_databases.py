@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg2
@@ -87,8 +88,9 @@ class Small:
         while todo:
             pid = todo.pop()
             found.add(pid)
-            for task in Path(f"/proc/{pid}/task").glob("*/children"):
-                todo += map(int, task.read_text().split())
+            with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+                for task in Path(f"/proc/{pid}/task").glob("*/children"):
+                    todo += map(int, task.read_text().split())
         return found
 
     def _port(self, process):

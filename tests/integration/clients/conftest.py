@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import pytest
 
 from qkd_lab import addresses
+from qkd_lab.embedded.ports import Ports
 from qkd_lab.lab_folder import LabFolder
 
-from two_kmes import TOPOLOGY, Kmes, empty_database, empty_redis, free_port, process, wait_for
+from two_kmes import TOPOLOGY, Kmes, empty_database, empty_redis, process, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -20,9 +21,10 @@ def kmes(postgres_dsn: str, redis_url: str, tmp_path_factory) -> Iterator[Kmes]:
     lab.make()
     (lab.path.parent / "net.toml").write_text(TOPOLOGY, encoding="utf-8")
     topology = lab.keep_topology(lab.path.parent / "net.toml")
-    book = addresses.embedded(topology, lambda wanted, known: free_port())
-    lab.prepare(topology, book, addresses.endpoints(topology, book))
     with ExitStack() as running:
+        ports = running.enter_context(closing(Ports()))
+        book = addresses.embedded(topology, ports.take)
+        lab.prepare(topology, book, addresses.endpoints(topology, book))
         served = running.enter_context(Kmes(lab))
         for index, site in enumerate("ab"):
             stores = {

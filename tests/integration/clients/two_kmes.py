@@ -201,12 +201,6 @@ def wait_for(condition: Callable[[], Any], lab: LabFolder) -> None:
         time.sleep(0.1)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def empty_database(dsn: str, name: str) -> str:
     admin = psycopg2.connect(dsn)
     admin.autocommit = True

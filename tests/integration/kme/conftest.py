@@ -214,6 +214,12 @@ def databases(postgres_dsn: str) -> dict[str, str]:
     return {name: psycopg2.extensions.make_dsn(postgres_dsn, dbname=name) for name in ("kme_a", "kme_b")}
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch) -> None:
+    """Between two steps of a scheduler a test on a slow machine may take longer than one in office is ever silent."""
+    monkeypatch.setattr("kme.leadership._SILENCE_MS", 120_000)
+
+
 @pytest.fixture
 def redis_urls(redis_url: str) -> dict[str, str]:
     return {"kme-a": f"{redis_url}?db=1", "kme-b": f"{redis_url}?db=2"}

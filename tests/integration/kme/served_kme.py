@@ -23,6 +23,8 @@ from qkd_lab.lab_folder import write_json
 from qkd_lab.pki.store import Pki
 from qkd_lab.topology import SHIPPED, load
 
+from free_ports import free_ports
+
 CHECKOUT = Path(__file__).resolve().parents[3]
 LISTENERS = ("sae", "peer", "qkde", "ops")
 ME = "/api/v1/sae/info/me"
@@ -80,7 +82,7 @@ def served_kme(folder: Path, postgres_dsn: str, redis_url: str, **settings: str)
         (secrets / name).write_text(value)
     kek = bytes(range(32))
     (secrets / "kek").write_text(kek.hex())
-    ports = {listener: free_port() for listener in LISTENERS}
+    ports = dict(zip(LISTENERS, free_ports(len(LISTENERS)), strict=True))
     book = {
         "kme-a": {name: f"127.0.0.1:{port}" for name, port in ports.items()},
         "kme-b": {"peer": "127.0.0.1:1"},
@@ -113,9 +115,3 @@ def served_kme(folder: Path, postgres_dsn: str, redis_url: str, **settings: str)
     finally:
         process.terminate()
         process.wait(15)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -17,6 +16,8 @@ from qkd_lab.embedded.child import Child, Program
 from qkd_lab.embedded.databases import NotReady, Redis, Servers
 from qkd_lab.embedded.launch import Launcher
 
+from free_ports import free_ports
+
 PASSWORD = "restores"
 
 
@@ -25,9 +26,7 @@ class RedisCopies:
 
     def __init__(self, servers: Servers, name: str, launcher: Launcher) -> None:
         self._launcher = launcher
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        (port,) = free_ports(1)
         self._server = Redis(name, servers.redis, servers.redis_user, servers.data, port, PASSWORD)
         self.home = servers.data / name
         self._log = servers.data / f"{name}.log"

@@ -186,7 +186,7 @@ def until(condition, within_s=20.0) -> bool:
 
 def test_the_lock_is_given_up_where_postgres_hears_nothing(network, databases, monkeypatch):
     """As of a process that is stopped: its connection stays open, but nothing comes."""
-    monkeypatch.setattr("kme.leadership._SILENCE_MS", 200)
+    monkeypatch.setattr("kme.leadership._SILENCE_MS", 1_000)
     silent, other = Leadership(databases["kme_a"]), Leadership(databases["kme_a"])
     try:
         assert silent.hold() and not other.hold()

@@ -14,6 +14,7 @@ from qkd_lab.experiments.tasks import tasks_of
 from experiments_written import ENVIRONMENT, SMALL, identities, rows_of, start, written
 
 LONG = SMALL.replace("pulses = 2e4", "pulses = 2e5").replace("repetitions = 2", "repetitions = 12")
+LOG = "cluster.log"  # of all processes of a cluster
 
 
 def wait_for(condition, timeout_s=120):
@@ -30,9 +31,8 @@ def dask_process(tmp_path):
 
     def run(module, *arguments):
         command = [sys.executable, "-m", f"distributed.cli.{module}", *arguments, "--no-dashboard"]
-        process = subprocess.Popen(
-            command, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        with (tmp_path / LOG).open("a") as log:
+            process = subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, stdout=log, stderr=log)
         processes.append(process)
         return process
 
@@ -63,19 +63,26 @@ def scheduler(tmp_path, scheduler_process):
     return address()
 
 
-def worker_of(dask_process, address):
-    return dask_process(
-        "dask_worker", address, "--host", "127.0.0.1", "--nthreads", "1", "--no-nanny", "--local-directory", "."
-    )
+@pytest.fixture
+def workers(tmp_path, dask_process, scheduler):
+    """Starts so many, and waits until the scheduler has them: a sweep does not wait for long."""
+
+    def start_workers(count):
+        options = ["--host", "127.0.0.1", "--nthreads", "1", "--no-nanny", "--local-directory", "."]
+        started = [dask_process("dask_worker", scheduler, *options) for _ in range(count)]
+        wait_for(lambda: (tmp_path / LOG).read_text().count("Registered to:") == count)
+        return started
+
+    return start_workers
 
 
-def test_no_point_is_lost_or_counted_twice_when_a_worker_is_killed(tmp_path, dask_process, scheduler):
+def test_no_point_is_lost_or_counted_twice_when_a_worker_is_killed(tmp_path, workers, scheduler):
     path, found = written(tmp_path, LONG), tmp_path / "experiment.jsonl"
-    workers = [worker_of(dask_process, scheduler) for _ in range(2)]
+    first, _ = workers(2)
     sweep = start("sweep", path, "--dask", scheduler, cwd=tmp_path)
     wait_for(lambda: len(rows_of(found)) >= 3 or sweep.poll() is not None)
     assert len(rows_of(found)) < 26, "nothing was left to lose"
-    workers[0].kill()
+    first.kill()
     output, complaints = sweep.communicate(timeout=300)
     assert sweep.returncode == 0, complaints
     assert "26 points in" in output and f"on the cluster {scheduler}" in output
@@ -88,10 +95,10 @@ def test_no_point_is_lost_or_counted_twice_when_a_worker_is_killed(tmp_path, das
 
 
 def test_a_scheduler_that_goes_is_one_line_and_the_rest_can_be_gone_on_with(
-    tmp_path, dask_process, scheduler, scheduler_process
+    tmp_path, workers, scheduler, scheduler_process
 ):
     found = tmp_path / "experiment.jsonl"
-    worker_of(dask_process, scheduler)
+    workers(1)
     sweep = start("sweep", written(tmp_path, LONG), "--dask", scheduler, cwd=tmp_path)
     wait_for(lambda: rows_of(found) or sweep.poll() is not None)
     scheduler_process.kill()

@@ -20,6 +20,7 @@ from mutual_tls.contexts import Credentials, client_context
 from qkd_lab.pki.store import Pki
 from qkd_lab.topology import SHIPPED, load
 
+from free_ports import free_ports
 from malformed import FUZZ, strange_octets
 
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -121,8 +122,7 @@ def server(tmp_path_factory):
     """Its port, a TLS context of an SAE, and the log."""
     folder = tmp_path_factory.mktemp("http")
     Pki(folder / "pki", datetime.now(UTC)).make(load(SHIPPED / "two-sites.toml"))
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    (port,) = free_ports(1)
     log = folder / "log"
     with log.open("w") as file:
         arguments = [str(folder / "pki" / "kme-a"), str(port)]

@@ -75,7 +75,7 @@ def test_a_launcher_that_was_killed_is_replaced_and_what_it_started_goes_on(laun
 
 def test_a_launcher_that_ends_in_the_middle_of_an_order_is_named(launcher, tmp_path):
     os.kill(launcher.pid, signal.SIGSTOP)
-    timer = threading.Timer(0.2, os.kill, (launcher.pid, signal.SIGKILL))
+    timer = threading.Timer(1, os.kill, (launcher.pid, signal.SIGKILL))
     timer.start()
     with pytest.raises(ChildProcessError, match=f"pid {launcher.pid}. ended before it started /bin/true"):
         started(launcher, tmp_path, ["/bin/true"])

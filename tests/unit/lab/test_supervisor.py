@@ -220,7 +220,7 @@ def test_a_program_that_is_missing_is_named(drive):
 
 
 def test_not_being_ready_in_time_names_who_and_why(drive):
-    driven = drive({**service("one"), **service("two", ready_file="never")}, timeout_s=1)
+    driven = drive({**service("one"), **service("two", ready_file="never")}, timeout_s=3)
     message = driven.wait_for("failed")["message"]
     assert "two (no file yet)" in message and "one (" not in message
     driven.wait_for("stopped")

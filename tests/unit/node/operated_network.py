@@ -1,5 +1,6 @@
 """A link and its two QKDEs in one process, as an operator reaches them: their own applications, without sockets."""
 
+import itertools
 import json
 import uuid
 from dataclasses import asdict
@@ -30,6 +31,7 @@ class Network(TwoQkdes):
 
     def __init__(self, folder, parameters=SINGLE_PHOTONS):
         super().__init__(folder, parameters, PHYSICS)
+        self._numbers = itertools.count(1)
         self.asked = {
             "qkde-a": AppPeer(web.ops_app(self.alice), OPERATOR, ALICE),
             "qkde-b": AppPeer(web.ops_app(self.bob), OPERATOR, BOB),
@@ -44,7 +46,8 @@ class Network(TwoQkdes):
             self.asked[kme] = AppPeer(_answers({"pools": [pool | levels]}), OPERATOR, QLINK)
 
     def round(self):
-        block_id = str(uuid.uuid4())
+        """The next round's report; the same at every run, as the link draws from its seed and the round's id."""
+        block_id = str(uuid.UUID(int=next(self._numbers)))
         while (report := self.bob.order("a-b", block_id, "kme-b")) is None:
             pass  # it still runs
         return json.loads(json.dumps(report))

@@ -126,8 +126,11 @@ def test_a_watch_tells_qber_threshold_rates_and_pools_as_they_move(network, monk
     assert "; key; " in lines[1] and "aborts above 5.000%" in lines[1] and "secret 0/s" not in lines[1]
     assert "depolarizing 0.3" in lines[2]
     assert "no key (QBER" in lines[3] and "secret 0/s" in lines[3]
-    # 5 sigma of some 35,000 sifted bits.
-    assert abs(qber_in(lines[1]) - 0.01) < 0.003 and abs(qber_in(lines[3]) - 0.15) < 0.01
+    for line, report, qber in zip((lines[1], lines[3]), network.bob.reports, (0.01, 0.15), strict=True):
+        assert qber_in(line) == pytest.approx(report["qber"], abs=1e-5)
+        # 5 sigma of the bits that were compared: all sifted ones, or where it aborted those of the test basis alone.
+        compared = report["sifted_bits" if report["outcome"] == "key" else "sample_bits"]
+        assert abs(qber_in(line) - qber) < 5 * (qber * (1 - qber) / compared) ** 0.5
     assert "sae-a→sae-x 900/1000" in lines[4]
 
 

@@ -16,6 +16,8 @@ from mutual_tls.identity import Identity
 from qkd_lab.pki.store import Pki
 from qkd_lab.topology import SHIPPED, load
 
+from free_ports import free_ports
+
 CHECKOUT = Path(__file__).resolve().parents[3]
 KEYS = "/api/v1/keys/sae-b"
 DELIVERED = b'{"keys":[{"key_ID":"00000000-0000-0000-0000-000000000000","key":"AAAAAAAAAAAAAAAAAAAAAA=="}]}'
@@ -109,10 +111,7 @@ def running(tmp_path_factory):
     folder = tmp_path_factory.mktemp("faults")
     pki = folder / "pki"
     Pki(pki, datetime.now(UTC)).make(load(SHIPPED / "two-sites.toml"))
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
+    ports = free_ports(2)
     with (folder / "log").open("w") as log:
         arguments = [str(pki / "kme-a"), *map(str, ports), str(folder / "delivered")]
         server = subprocess.Popen([sys.executable, "-c", textwrap.dedent(SERVER), *arguments], stderr=log, cwd=CHECKOUT)
@@ -179,10 +178,11 @@ def test_a_delayed_answer_comes_late(kme):
 
 
 def test_a_client_that_does_not_wait_for_a_delayed_answer_has_lost_its_keys(kme):
-    kme.set(delay_s=1.5)
+    assert kme.sae.request("GET", f"{KEYS}/status").status == 200  # its connection is open
+    kme.set(delay_s=3)
     before = kme.delivered_count()
     with pytest.raises(Unreachable, match="no answer in time"):
-        kme.sae.request("GET", f"{KEYS}/enc_keys", timeout_s=0.3)
+        kme.sae.request("GET", f"{KEYS}/enc_keys", timeout_s=1)
     assert kme.delivered_count() == before + 1
 
 

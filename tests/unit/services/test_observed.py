@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import textwrap
@@ -16,6 +15,8 @@ import requests
 
 from qkd_lab.pki.store import Pki
 from qkd_lab.topology import SHIPPED, load
+
+from free_ports import free_ports
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 SERVER = """
@@ -59,9 +60,7 @@ def pki(tmp_path_factory):
 @pytest.fixture(scope="module")
 def server(pki, tmp_path_factory):
     """Its URL and its log."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (port,) = free_ports(1)
     folder = tmp_path_factory.mktemp("server")
     (folder / "metrics").mkdir()
     (folder / "metrics" / "counter_1.db").write_bytes(b"of an earlier run, and no good")

@@ -9,6 +9,8 @@ from flask import Flask, Response, request
 from services import page_server
 from services.page_server import PageServer
 
+from free_ports import free_ports
+
 
 def page_app() -> Flask:
     app = Flask("page")
@@ -33,9 +35,7 @@ def page_app() -> Flask:
 def address(monkeypatch):
     """Host and port of a server that has room for three."""
     monkeypatch.setattr(page_server, "MAX_CONNECTIONS", 3)
-    with http.client.socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        host, port = probe.getsockname()
+    host, (port,) = "127.0.0.1", free_ports(1)
     server, stopping = PageServer((f"{host}:{port}",), page_app), threading.Event()
     assert server.fault() == "the page is not served yet"
     serving = threading.Thread(target=server.run, args=(stopping,))

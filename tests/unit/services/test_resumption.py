@@ -17,6 +17,8 @@ from mutual_tls.contexts import Credentials, client_context
 from qkd_lab.pki.store import Pki
 from qkd_lab.topology import SHIPPED, load
 
+from free_ports import free_ports
+
 CHECKOUT = Path(__file__).resolve().parents[3]
 TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 READY_WITHIN_S = 20
@@ -52,7 +54,7 @@ def pki(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def ports(pki):
     """Of a server with two workers, by the authority of its callers."""
-    found = {"kme": free_port(), "qkd": free_port()}
+    found = dict(zip(("kme", "qkd"), free_ports(2), strict=True))
     program = [sys.executable, "-c", textwrap.dedent(SERVER), str(pki), *map(str, found.values())]
     process = subprocess.Popen(program, cwd=CHECKOUT)
     try:
@@ -61,12 +63,6 @@ def ports(pki):
     finally:
         process.terminate()
         process.wait(15)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def answers(port) -> bool:

@@ -23,6 +23,8 @@ from qkd_lab.pki.holders import sae_client
 from qkd_lab.pki.store import Pki
 from qkd_lab.topology import SHIPPED, load
 
+from free_ports import free_ports
+
 CHECKOUT = Path(__file__).resolve().parents[3]
 WITHIN_S = 5.0
 SERVER = """
@@ -69,12 +71,6 @@ SERVER = """
 """
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def eventually(condition, what, within_s=WITHIN_S):
     deadline = time.monotonic() + within_s
     while not (found := condition()):
@@ -99,7 +95,7 @@ def pki(made, tmp_path) -> Pki:
 @pytest.fixture
 def server(pki, tmp_path):
     """Ports of the listeners `peer`, `ops` and `sae` of KME a, and the file it logs to."""
-    ports = {"peer": free_port(), "ops": free_port(), "sae": free_port()}
+    ports = dict(zip(("peer", "ops", "sae"), free_ports(3), strict=True))
     log = tmp_path / "server.log"
     with log.open("w") as file:
         program = [sys.executable, "-c", textwrap.dedent(SERVER), str(pki.folder), *map(str, ports.values())]
