@@ -31,6 +31,7 @@ from . import metrics
 from .connections import RequestSocket
 from .limits import Limits
 from .observed import observed
+from .turns import Turns
 from .worker import ListenerWorker
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ class Server(BaseApplication):
         self._background = background
         self._needs = needs or {}
         self._about = {"process": name, "version": __version__, "started_at": time.time()}
+        self._turns = Turns()
         self._asked = (metrics.Asked(metrics.SERVER, self._own_metrics), *asked)
         # Made here, in the master: resumption tickets of one worker are then good at every other.
         self._tls = [ServerTls(listener.name, credentials, listener.callers) for listener in listeners]
@@ -111,12 +113,13 @@ class Server(BaseApplication):
             "graceful_timeout": GRACEFUL_STOP_S,
             "timeout": WORKER_SILENCE_S,
             "post_worker_init": self._start_threads,
-            "child_exit": lambda arbiter, worker: metrics.worker_ended(worker.pid),
+            "child_exit": self._worker_ended,
             "control_socket_disable": True,
         }.items():
             self.cfg.set(key, value)
         self.cfg.listener_tls = [(listener.name, tls, listener.begin) for _, listener, tls in bound]
         self.cfg.limits = self._limits
+        self.cfg.turns = self._turns
 
     def load(self) -> Callable[..., Any]:
         apps = [listener.app() for listener in self._listeners]
@@ -152,6 +155,10 @@ class Server(BaseApplication):
         yield "qkd_process_start_time_seconds", (), self._about["started_at"]
         shown = x509.load_pem_x509_certificate(self._credentials.certificate.read_bytes())
         yield "qkd_certificate_expiry_timestamp_seconds", (), shown.not_valid_after_utc.timestamp()
+
+    def _worker_ended(self, arbiter: Any, worker: ProcessWorker) -> None:
+        metrics.worker_ended(worker.pid)
+        self._turns.left(worker.age)
 
     def _start_threads(self, worker: ProcessWorker) -> None:
         metrics.WORKERS.labels("serving").set(1)

@@ -31,7 +31,8 @@ NO_MORE_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 class ListenerWorker(ThreadWorker):
     """A worker with several listeners; `cfg.listener_tls`: name, TLS, and what its threads begin with, of each, in the
-    order of binds; `cfg.limits`; `cfg.max_body_bytes`: by a listener's name, from when the applications are made."""
+    order of binds; `cfg.limits`; `cfg.turns`; `cfg.max_body_bytes`: by a listener's name, from when the applications
+    are made."""
 
     def init_process(self) -> None:
         self._listeners = {
@@ -42,7 +43,12 @@ class ListenerWorker(ThreadWorker):
         self._swept_at = self._told_at = 0.0
         super().init_process()
 
+    def run(self) -> None:
+        self.cfg.turns.says(self.age, 0)
+        super().run()
+
     def accept(self, listener: Any) -> None:
+        self.cfg.turns.wait(self.age)
         try:
             sock, client = listener.accept()
         except OSError as error:
@@ -59,6 +65,7 @@ class ListenerWorker(ThreadWorker):
         tls, threads = self._listeners[address]
         conn = ListenerConnection(self.cfg, sock, client, address, threads.name, tls, super().handle)
         self.nr_conns += 1
+        self.cfg.turns.says(self.age, self.nr_conns)
         self._open[address] += 1
         threads.add(conn)
 
@@ -67,6 +74,7 @@ class ListenerWorker(ThreadWorker):
 
     def _close(self, conn: ListenerConnection) -> None:
         self.nr_conns -= 1
+        self.cfg.turns.says(self.age, self.nr_conns)
         self._open[conn.server] -= 1
         self._threads_of(conn).close(conn)
 

@@ -1,0 +1,114 @@
+"""Connections that come at once are shared out among the workers of a process: a real server with two of them."""
+
+import socket
+import ssl
+import subprocess
+import sys
+import textwrap
+import time
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from mutual_tls.contexts import Credentials, client_context
+from qkd_lab.pki.store import Pki
+from qkd_lab.topology import SHIPPED, load
+from services import turns
+from services.turns import Turns
+
+from free_ports import free_ports
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+AT_ONCE = 32
+SERVER = """
+    import os, sys
+    from pathlib import Path
+    from mutual_tls.app import answer, listener_app
+    from mutual_tls.contexts import Credentials
+    from services.listeners import Listener, Server
+
+    folder = Path(sys.argv[1]) / "kme-a"
+
+    def app():
+        app = listener_app("any", lambda caller: True)
+        app.get("/worker")(lambda: answer({"worker": os.getpid()}))
+        return app
+
+    listeners = [Listener("kme", (f"127.0.0.1:{sys.argv[2]}",), folder / "trust" / "kme.pem", app)]
+    Server("kme-a", Credentials.in_folder(folder), listeners, threads=2, workers=2).run()
+"""
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("lab") / "pki"
+    Pki(folder, datetime.now(UTC)).make(load(SHIPPED / "two-sites.toml"))
+    return folder
+
+
+@pytest.fixture
+def address(pki):
+    (port,) = free_ports(1)
+    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(SERVER), str(pki), str(port)], cwd=CHECKOUT)
+    try:
+        until_s = time.monotonic() + 20
+        while len(set(workers_of(pki, ("127.0.0.1", port), 4))) < 2:
+            assert process.poll() is None and time.monotonic() < until_s, "two workers do not serve"
+            time.sleep(0.05)
+        yield "127.0.0.1", port
+    finally:
+        process.terminate()
+        process.wait(15)
+
+
+def workers_of(pki, address, count):
+    """Who answers on each of so many connections that are there before the first one is spoken on."""
+    context = client_context(Credentials.in_folder(pki / "kme-b"))
+    opened = []
+    try:
+        for _ in range(count):
+            opened.append(socket.create_connection(address, timeout=20))
+        for at, one in enumerate(opened):
+            opened[at] = context.wrap_socket(one, server_hostname="kme-a")
+        return [asked(one) for one in opened]
+    except (ConnectionRefusedError, ConnectionResetError, ssl.SSLError):
+        return []
+    finally:
+        for one in opened:
+            one.close()
+
+
+def asked(connection) -> str:
+    connection.sendall(b"GET /worker HTTP/1.1\r\nHost: kme-a\r\n\r\n")
+    octets = b""
+    while not octets.endswith(b"}"):
+        octets += connection.recv(4096)
+    return octets.rpartition(b":")[2].decode()
+
+
+def test_what_comes_at_once_is_shared_out_among_the_workers(pki, address):
+    for _ in range(3):
+        counts = Counter(workers_of(pki, address, AT_ONCE))
+        assert counts.total() == AT_ONCE
+        assert len(counts) == 2 and min(counts.values()) >= AT_ONCE / 4
+
+
+def slept(monkeypatch, shared, worker) -> bool:
+    waits = []
+    monkeypatch.setattr(turns.time, "sleep", waits.append)
+    shared.wait(worker)
+    return bool(waits)
+
+
+def test_only_who_has_more_than_another_waits(monkeypatch):
+    shared = Turns()
+    shared.says(1, 3)
+    assert not slept(monkeypatch, shared, 1)  # it is alone
+    shared.says(2, 3)
+    assert not slept(monkeypatch, shared, 1) and not slept(monkeypatch, shared, 2)
+    shared.says(2, 2)
+    assert slept(monkeypatch, shared, 1) and not slept(monkeypatch, shared, 2)
+    shared.left(2)
+    assert not slept(monkeypatch, shared, 1)
