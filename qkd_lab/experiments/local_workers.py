@@ -39,9 +39,11 @@ def run(tasks: Sequence[Task], worker_count: int) -> Iterator[tuple[Task, dict[s
     except BrokenProcessPool:
         raise ExperimentError("a worker process died, perhaps for lack of memory: try fewer with --workers") from None
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
         for child in set(multiprocessing.active_children()) - others:
             child.terminate()
+        # Waits for the pool's thread, too: one that goes on beyond this would clear up while the interpreter ends, and
+        # both close the same pipe.
+        pool.shutdown(wait=True, cancel_futures=True)
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)

@@ -3,8 +3,10 @@
 import contextlib
 import fcntl
 import json
+import multiprocessing
 import os
 import signal
+import threading
 import time
 
 import psutil
@@ -132,6 +134,16 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path, at
     assert complaints == f"interrupted; {finished} of 22 points are in experiment.jsonl: the same command goes on\n"
     assert at_least <= finished < 22
     goes_on_to_the_end(path, found, finished)
+
+
+def test_who_stops_iterating_leaves_neither_workers_nor_threads(tmp_path):
+    before = set(threading.enumerate())
+    tasks = list(tasks_of(read(written(tmp_path, FORMULAS))))
+    results_so_far = local_workers.run(tasks, 2)
+    next(results_so_far)
+    results_so_far.close()
+    # One that goes on while the interpreter ends may complain about pipes that it has closed itself.
+    assert set(threading.enumerate()) <= before and not multiprocessing.active_children()
 
 
 def test_what_was_killed_loses_only_points_that_were_not_finished(tmp_path):
