@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import time
 from collections.abc import Callable
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 
 REPORTS_KEPT = 50
 QKDE_TIMEOUT_S = 10.0
+M_ARENA_MAX = -8  # of glibc's malloc.h
 QLINK_TIMEOUT_S = 5.0  # less than Bob waits for Alice, who asks the link meanwhile
 
 
@@ -40,7 +42,16 @@ def _parameters(link: Link) -> RoundParameters:
         raise SettingsError(f"link {link.name}: {error}") from error
 
 
+def share_freed_memory() -> None:
+    """One arena for all threads. By default glibc keeps what a thread has freed for the next in the same arena, and a
+    round's large arrays pass through many. Other C libraries have no such setting.
+    """
+    if set_option := getattr(ctypes.CDLL(None), "mallopt", None):
+        set_option(M_ARENA_MAX, 1)
+
+
 def make(settings: Settings) -> Server:
+    share_freed_memory()
     site = settings.process.removeprefix("qkde-")
     links = settings.topology.quantum_links_of(site)
     if not links:

@@ -13,7 +13,7 @@ from scipy import fft
 
 from qkde.bb84.errors import RoundFailed
 
-_BLOCK = 1 << 17
+_BLOCK = 1 << 18
 
 
 def seed_bit_count(key_bits: int, secret_bits: int) -> int:
@@ -32,12 +32,12 @@ def toeplitz_hash(bits: np.ndarray, seed: np.ndarray, secret_bits: int) -> np.nd
     width = column_count * block
     padded = np.concatenate((np.zeros(width - n, np.uint8), bits))  # in front: then the seed's indices stay the same
     columns = [_spectrum(padded[begin : begin + block], block) for begin in range(0, width, block)]
-    rows = np.zeros((row_count, block + 1), np.complex128)
+    rows, product = np.zeros((row_count, block + 1), np.complex128), np.empty(block + 1, np.complex128)
     for diagonal in range(1 - column_count, row_count):
         begin = (diagonal - 1) * block + width  # of its entries i − j = (diagonal − 1)·block + 1 and so on
         entries = _spectrum(seed[begin : begin + 2 * block], block)
         for row in range(max(0, diagonal), min(row_count, column_count + diagonal)):
-            rows[row] += columns[row - diagonal] * entries
+            rows[row] += np.multiply(columns[row - diagonal], entries, out=product)
     return np.concatenate([_parities(row, block) for row in rows])[:secret_bits]
 
 

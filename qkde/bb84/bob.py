@@ -110,7 +110,8 @@ class _Bob:
         if len(clicks) != pulses or len(outcomes) != pulses:
             raise DeviceUnavailable(f"the detector gave {len(clicks)} results for {pulses} pulses")
         self._account.spend("transmission")
-        bits, bases = np.asarray(outcomes, np.uint8)[clicks], bases[clicks]
+        clicked = np.flatnonzero(clicks)
+        bits, bases = np.asarray(outcomes, np.uint8)[clicked], bases[clicked]
         answer = self._ask(AnnounceDetections(number, pack(clicks), pack(bases)), AnnounceMatches)
         if answer.frame != number:
             raise ProtocolViolation(f"Alice sifted frame {answer.frame} where frame {number} was announced")

@@ -30,6 +30,15 @@ class OsRandomness(_Randomness):
     def __init__(self) -> None:
         super().__init__(os.urandom)
 
+    def bases(self, count: int, key_basis_probability: float) -> np.ndarray:
+        """As above, in a third of the time: of each number the lower 24 bits are drawn only where they matter."""
+        high, low = divmod(round(key_basis_probability * 2**32), 2**24)
+        draws = np.frombuffer(os.urandom(count), np.uint8)
+        bases = (draws > high).view(np.uint8)
+        undecided = np.flatnonzero(draws == high)
+        bases[undecided] = np.frombuffer(os.urandom(4 * len(undecided)), "<u4") >> np.uint32(8) >= low
+        return bases
+
 
 class SeededRandomness(_Randomness):
     """The same numbers at every run, for reproducible experiments only: its keys are worth nothing.

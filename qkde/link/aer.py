@@ -25,7 +25,7 @@ ANGLES_DEGREES = (0.0, 45.0)
 COPIES = 5
 _VALUE_OF_SHOT = {hex(value): value for value in range(1 << COPIES)}
 
-# One run at a time: Aer uses every core itself, and the circuits are shared.
+# One run at a time: the oracle's Aer uses every core itself, and the circuits are shared.
 one_run = Lock()
 
 
@@ -102,7 +102,8 @@ def _error(noise: NoiseTerm) -> Instruction:
 @lru_cache(maxsize=1)
 def _simulator() -> AerSimulator:
     # density_matrix folds the noise in once and then samples; the other methods draw a trajectory for every shot.
-    return AerSimulator(method="density_matrix")
+    # Of so few qubits several threads wait for each other longer than they work.
+    return AerSimulator(method="density_matrix", max_parallel_threads=1)
 
 
 def _run(circuit: QuantumCircuit, photon_count: int, nature: np.random.Generator) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -12,6 +13,7 @@ from uuid import UUID
 from mutual_tls.client import Peer
 from qkde.bb84.alice import Alice
 from qkde.bb84.bob import run_bob
+from qkde.bb84.errors import RoundFailed
 from qkde.bb84.messages import Message, StartRound, decode, encode
 from qkde.bb84.parameters import RoundParameters
 from qkde.bb84.ports import Clock, Randomness
@@ -104,7 +106,9 @@ class AliceEnd:
             if self._alice is None:
                 raise UnexpectedRound("no round was started here")
             self._heard_s = self.end.clock()
-            return encode(self._handle(self._alice, message))
+            answer = encode(self._handle(self._alice, message))
+        threading.Thread(target=self._work_ahead, name="alice-ahead", daemon=True).start()
+        return answer
 
     def expire(self) -> None:
         """Ends a round in which nothing was heard for too long."""
@@ -112,6 +116,11 @@ class AliceEnd:
             silent_s = self.end.clock() - self._heard_s
             if self._alice and self._alice.report is None and silent_s > SILENCE_LIMIT_S:
                 self._end_round(f"nothing was heard from Bob for {silent_s:.0f} s")
+
+    def _work_ahead(self) -> None:
+        with self._lock, suppress(RoundFailed):  # it fails once more when Bob asks for it, and then he is told
+            if self._alice:
+                self._alice.work_ahead()
 
     def _handle(self, alice: Alice, message: Message) -> Message:
         was_over = alice.report is not None

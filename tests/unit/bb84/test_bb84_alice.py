@@ -23,7 +23,16 @@ from qkde.bb84.messages import (
 from qkde.bb84.pads import MemoryPads
 from qkde.bb84.randomness import SeededRandomness
 
-from bb84_simulated_link import BLOCK_ID, PRE_SHARED_KEY, Round, SimulatedLink, Ticks, WireChannel, round_parameters
+from bb84_simulated_link import (
+    BLOCK_ID,
+    DECOYS,
+    PRE_SHARED_KEY,
+    Round,
+    SimulatedLink,
+    Ticks,
+    WireChannel,
+    round_parameters,
+)
 
 PULSES = 64
 OFFER = MemoryPads(PRE_SHARED_KEY).state().offer
@@ -192,3 +201,51 @@ def test_alice_forgets_her_bits_when_the_round_is_over():
     both = Round(SimulatedLink(eve_basis="random"))
     left = [value for value in vars(both.alice_end).values() if isinstance(value, np.ndarray) and value.size]
     assert left == []
+
+
+class WithTimeAhead(WireChannel):
+    """Lets Alice work ahead after each of her answers, as her host does while Bob is busy."""
+
+    def ask(self, message):
+        answer = super().ask(message)
+        self._alice.work_ahead()
+        return answer
+
+
+def test_working_ahead_changes_nothing_that_is_said_or_kept():
+    for parameters in ({"frame_count": 3}, DECOYS | {"frame_count": 2}):
+        usual, ahead = (Round(seed=4, channel=channel, **parameters) for channel in (WireChannel, WithTimeAhead))
+        assert usual.bob.outcome == ahead.bob.outcome == "key"
+        assert usual.channel.log == ahead.channel.log
+        assert usual.keys == ahead.keys and usual.bob_kept == ahead.alice_kept
+
+
+def test_the_pulses_of_the_next_frame_are_drawn_ahead_and_of_no_frame_after_the_last(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(Alice, "_draw_pulses", lambda self: drawn.append(1) or (np.zeros(PULSES, np.uint8),) * 2)
+    link = SimulatedLink()
+    alice = new_alice(link)
+    for message in (START, PrepareFrame(0)):
+        alice.handle(message)
+    for _ in range(2):
+        alice.work_ahead()
+    assert len(drawn) == 2, "one frame ahead, once"
+    link.measure(0, np.zeros(PULSES, np.uint8))
+    for message in (DETECTIONS, PrepareFrame(1)):
+        alice.handle(message)
+        alice.work_ahead()
+    assert len(drawn) == 2, "what was drawn ahead is what she sends; an order of two frames has no third"
+
+
+def test_the_product_is_ready_before_bob_asks_for_the_end(monkeypatch):
+    def not_now(*_):
+        raise AssertionError("it was to be computed ahead")
+
+    class NoneLeftToDo(WithTimeAhead):
+        def ask(self, message):
+            with monkeypatch.context() as patch:
+                if isinstance(message, Finish):
+                    patch.setattr("qkde.bb84.alice.toeplitz_hash", not_now)
+                return super().ask(message)
+
+    assert Round(channel=NoneLeftToDo).bob.outcome == "key"

@@ -169,7 +169,7 @@ def test_the_order_of_a_pass_is_a_permutation_and_has_a_way_back(size, seed):
 
 
 def test_an_order_longer_than_a_chunk_is_the_same_as_place_by_place():
-    size = 3 * 2**15 + 5
+    size = 3 * 2**17 + 5
     order = ShuffledOrder(size, bytes(16))
     assert np.array_equal(order.arranged(np.arange(size)), order.positions(np.arange(size)))
 

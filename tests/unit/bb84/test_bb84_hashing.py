@@ -97,6 +97,22 @@ def test_the_verification_hash_is_the_polynomial_written_down(bits, verification
     assert int.from_bytes(value, "big") == polynomial(bits, point, verification_bits)
 
 
+@pytest.mark.parametrize("verification_bits", VERIFICATION_BITS)
+@pytest.mark.parametrize("ones", [False, True])  # all ones: the largest sums there can be
+def test_the_hash_of_long_strings_is_the_same_polynomial(verification_bits, ones):
+    rng = np.random.default_rng(verification_bits)
+    word_bits, prime = verification_bits - 1, 2**verification_bits - 1
+    for bit_count in (256 * word_bits, 35 * 256 * word_bits + 17 * word_bits + 5):
+        bits = np.ones(bit_count, np.uint8) if ones else rng.integers(0, 2, bit_count, dtype=np.uint8)
+        seed = b"\xff" * 15 + b"\x5a" if ones else rng.bytes(16)
+        seed = seed[-seed_bytes(verification_bits) :]
+        point, expected = int.from_bytes(seed, "big") >> (8 * len(seed) - verification_bits), 0
+        digits = "".join(map(str, bits))
+        for i in range(0, bit_count, word_bits):
+            expected = (expected + int(digits[i : i + word_bits].ljust(word_bits, "0"), 2)) * point % prime
+        assert int.from_bytes(universal_hash(pack(bits), bit_count, seed, verification_bits), "big") == expected
+
+
 def test_a_single_wrong_bit_anywhere_changes_the_hash():
     rng = np.random.default_rng(5)
     bits, seed = rng.integers(0, 2, 700, dtype=np.uint8), rng.bytes(12)

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from qkde.bb84.randomness import OsRandomness, SeededRandomness
 from qkde.bb84.sifting import SiftedBits, join, sift
@@ -28,6 +29,29 @@ def test_the_operating_systems_randomness_comes_from_the_operating_system(monkey
     monkeypatch.setattr(module.os, "urandom", lambda count: b"\xff" * count)
     assert OsRandomness().bits(9).tolist() == [1] * 9
     assert OsRandomness().bases(3, 0.9).tolist() == [1] * 3
+
+
+@pytest.mark.parametrize("probability", [0.0, 2**-32, 0.3, 0.5, 0.889, 1 - 2**-32, 1.0])
+def test_the_operating_systems_bases_are_drawn_to_32_bits(probability, monkeypatch):
+    import qkde.bb84.randomness as module
+
+    # Each of these numbers of 32 bits comes out once: its highest byte first, the others where they are asked for.
+    threshold = round(probability * 2**32)
+    numbers = [n for n in (0, threshold - 1, threshold, threshold + 1, 2**32 - 1) if 0 <= n < 2**32]
+    asked = iter([bytes(n >> 24 for n in numbers)])
+
+    def lower(count):
+        undecided = [n for n in numbers if n >> 24 == threshold >> 24]
+        assert count == 4 * len(undecided), "they are drawn only where the highest byte does not tell"
+        return b"".join((n << 8 & 0xFFFFFFFF).to_bytes(4, "little") for n in undecided)
+
+    monkeypatch.setattr(module.os, "urandom", lambda count: next(asked, None) or lower(count))
+    assert OsRandomness().bases(len(numbers), probability).tolist() == [n >= threshold for n in numbers]
+
+
+def test_the_operating_systems_bases_are_as_often_the_key_basis_as_asked_for():
+    bases = OsRandomness().bases(10**6, 0.889)
+    assert abs(bases.mean() - 0.111) < 6 * (0.889 * 0.111 / 10**6) ** 0.5  # six sigma: never by chance
 
 
 def test_key_bits_are_those_of_the_key_basis_and_sample_bits_those_of_the_test_basis():

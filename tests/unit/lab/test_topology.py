@@ -305,6 +305,14 @@ def test_a_shipped_link_with_decoys_has_the_channel_of_its_set(name):
     assert {name: value for name, value in lab.items() if name in physics} == {
         name: physics[name] for name in lab if name in physics
     }
+
+
+def test_long_rounds_have_the_basis_choice_that_their_file_says():
+    (link,) = load(SHIPPED / "decoys-long-rounds.toml").links
+    made = round_parameters(asdict(link.protocol), link.source.given)
+    assert made.key_basis_probability == 0.889, "in the protocol it would go behind the set's"
+
+
 @pytest.mark.parametrize("slave", ["sae-a", "sae-a2"])
 def test_a_connection_may_join_two_saes_of_one_site_or_one_sae_with_itself(tmp_path, slave):
     text = GOOD.replace('saes = ["sae-a"]', 'saes = ["sae-a", "sae-a2"]').replace(

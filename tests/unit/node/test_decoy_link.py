@@ -1,6 +1,7 @@
 """Weak coherent pulses with decoys between the lab's processes: both QKDEs and the quantum link's own application."""
 
 import math
+import threading
 import uuid
 
 import numpy as np
@@ -8,7 +9,9 @@ import pytest
 from app_peer import AppPeer
 
 from mutual_tls.client import Refused
+from qkde.bb84.alice import Alice
 from qkde.bb84.bits import pack
+from qkde.bb84.errors import RoundFailed
 from qkde.bb84.messages import (
     AnnounceDetections,
     AnnounceMatches,
@@ -158,3 +161,18 @@ def test_eve_sees_photon_numbers_and_no_intensity(tmp_path, monkeypatch):
     numbers = hers["photon_numbers"]
     mean = 0.5 * 0.6 + 0.4 * 0.2
     assert numbers.dtype == np.uint8 and abs(numbers.mean() - mean) < 3 * math.sqrt(0.6 / numbers.size)
+
+
+def test_alices_host_lets_her_work_ahead_after_each_answer(tmp_path, monkeypatch):
+    worked, complaints = threading.Semaphore(0), []
+
+    def work_ahead(self):
+        worked.release()
+        raise RoundFailed("Bob is told when he asks")
+
+    monkeypatch.setattr(Alice, "work_ahead", work_ahead)
+    monkeypatch.setattr(threading, "excepthook", complaints.append)
+    TwoQkdes(tmp_path, parameters_of(pulses_per_frame=50_000), {}).run()
+    for _ in range(1 + 2 * WEAK["frame_count"] + 1):  # the order, frames, the sample: then it depends on chance
+        assert worked.acquire(timeout=10)
+    assert not complaints
