@@ -23,6 +23,8 @@ from mutual_tls.identity import Identity, NoIdentity, identity_of_der
 from mutual_tls.revocation import RevocationError, Revocations, stamp_of
 
 OCTETS = "application/octet-stream"
+# A connection that was cut off while it was idle, and without a word, would cost the next call its whole time.
+REUSED_WITHIN_S = 2.0
 REFRESHED_EVERY_S = 1.0  # certificate and revocation lists, looked at when a call is made
 
 log = logging.getLogger(__name__)
@@ -224,9 +226,21 @@ class _IdentityAdapter(HTTPAdapter):
         identity, revocations = self._identity, self._revocations
 
         class Connection(HTTPSConnection):
+            answered_s = 0.0
+
             def connect(self) -> None:
                 super().connect()
                 check_server(self.sock, identity, revocations)  # type: ignore[arg-type]
+
+            def getresponse(self) -> Any:
+                response = super().getresponse()
+                self.answered_s = time.monotonic()
+                return response
+
+            @property
+            def is_connected(self) -> bool:
+                """The pool asks before it uses one again."""
+                return time.monotonic() - self.answered_s < REUSED_WITHIN_S and super().is_connected
 
         class Pool(HTTPSConnectionPool):
             ConnectionCls = Connection

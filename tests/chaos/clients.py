@@ -18,7 +18,9 @@ import requests
 
 from history import FAILED, MASTER, OK, SLAVE, UNKNOWN, History, Operation, digest, now_s
 
-PAUSE_S = 0.1
+# Between two requests of one client; the second while pools are to fill again. Whether more is made than such clients
+# take is a question of the machine, and not of recovery.
+PAUSE_S, EASY_PAUSE_S = 0.1, 0.5
 TIMEOUT_S = (2.0, 8.0)
 # A key that its slave has, or was refused, is asked for once more: nobody may get it. So often, of all that come.
 ASKED_AGAIN, TRIED_BY_INTRUDER = 0.25, 0.15
@@ -34,6 +36,7 @@ class Direction:
     ) -> None:
         self.master, self.slave, self.intruder = master, slave, intruder
         self._lab, self._kmes, self._history = lab, kmes, history
+        self.pause_s = PAUSE_S
         self._told: deque[list[str]] = deque()
         self._stopping = threading.Event()
         self._random = {role: random.Random(f"{seed} {role}") for role in (MASTER, SLAVE)}
@@ -114,5 +117,5 @@ class Direction:
         return self._sessions[sae]
 
     def _repeat(self, step) -> None:
-        while not self._stopping.wait(PAUSE_S):
+        while not self._stopping.wait(self.pause_s):
             step()

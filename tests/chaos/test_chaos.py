@@ -9,9 +9,15 @@ import os
 import random
 import statistics
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from clients import EASY_PAUSE_S, PAUSE_S, Direction
 from faults import SEED, Fault, every, some_together
 from history import MASTER, OK, SLAVE, delivered_keys, deliveries, now_s, violations
 from running_lab import eventually
@@ -22,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 BACK_WITHIN_S = 30
 # How much the clients try during a fault, before it ends; and no longer than that where they all hang.
 OPERATIONS_UNDER_FAULT, LONGEST_FAULT_S = 30, 4
-DRAINED_KEYS = 60
+DRAINED_KEYS = 30
 KEY_BITS = 256
 LONG_S = 3_600
 
@@ -65,7 +71,7 @@ def test_no_key_was_lost_or_came_twice(lab, report):
 def survive(lab, report, fault: Fault) -> None:
     """Brings a fault about while the clients go on, ends it, and sees that all is well again in time."""
     report.faults += 1
-    before = len(lab.history.snapshot())
+    before, said = len(lab.history.snapshot()), lab.said()
     struck_s = now_s()
     fault.begin(lab)
     try:
@@ -74,16 +80,37 @@ def survive(lab, report, fault: Fault) -> None:
         if fault.end:
             fault.end(lab)
     ended_s = now_s() if fault.end else struck_s
+    heals = partial(heals_in_time, lab, fault, ended_s, said)
     # Served from what is stored is one thing; that key is made again, from pulses to pools, is another.
     blocks = lab.block_ids()
-    for what, is_so in (
-        ("all four clients are served", lambda: is_served(lab, ended_s)),
-        ("every process is ready", lambda: is_ready(lab)),
-        ("a new block", lambda: drain(lab) and lab.block_ids() - blocks),
-        ("pools are filled", lambda: lab.are_pools_filled()),
-    ):
-        eventually(is_so, f"{what} after: {fault.name} ({circumstances(lab)})", ended_s + BACK_WITHIN_S - now_s())
+    heals("all four clients are served", lambda: is_served(lab, ended_s))
+    heals("every process is ready", lambda: is_ready(lab))
+    with at_ease(lab.directions):
+        heals("a new block", lambda: drain(lab) and lab.block_ids() - blocks)
+        heals("pools are filled", lab.are_pools_filled)
     report.recovered_s.append(now_s() - ended_s)
+
+
+def heals_in_time(
+    lab, fault: Fault, ended_s: float, said: dict[Path, int], what: str, is_so: Callable[[], Any]
+) -> None:
+    try:
+        eventually(is_so, f"{what} after: {fault.name} ({circumstances(lab)})", ended_s + BACK_WITHIN_S - now_s())
+    except AssertionError:
+        print(lab.said_since(said))
+        raise
+
+
+@contextmanager
+def at_ease(directions: Sequence[Direction]) -> Iterator[None]:
+    """Their clients go on, with longer pauses."""
+    try:
+        for one in directions:
+            one.pause_s = EASY_PAUSE_S
+        yield
+    finally:
+        for one in directions:
+            one.pause_s = PAUSE_S
 
 
 class Later:

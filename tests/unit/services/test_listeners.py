@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import select
 import socket
 import ssl
@@ -22,6 +23,7 @@ from qkd_lab.pki.store import Pki
 from qkd_lab.topology import SHIPPED, load
 from services.listeners import Listener, Server
 
+from detours import Proxy
 from free_ports import free_ports
 
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -145,6 +147,27 @@ def test_an_address_where_nothing_listens_is_said_in_words(pki):
     (port,) = free_ports(1)
     with pytest.raises(Unreachable, match="nothing listens"):
         peer(pki, port, "kme-b").request("GET", "/v1/whoami")
+
+
+def test_a_connection_that_was_idle_for_long_is_not_used_again_since_it_may_be_dead(pki, server, monkeypatch):
+    proxy = Proxy(lambda: ("127.0.0.1", server["peer"]), seed=1)
+    client = peer(pki, proxy.port, "kme-b")
+    client.request("GET", "/v1/whoami")
+    proxy.set("half-open")
+    proxy.set("pass")  # what was open stays dead
+    monkeypatch.setattr("mutual_tls.client.REUSED_WITHIN_S", 0.0)
+    assert client.request("GET", "/v1/whoami", timeout_s=1).json["id"] == "kme-b"
+    client.close()
+    proxy.close()
+
+
+def test_calls_that_follow_each_other_share_a_connection(pki, server, caplog):
+    client = peer(pki, server["peer"], "kme-b")
+    with caplog.at_level(logging.DEBUG, "urllib3.connectionpool"):
+        for _ in range(3):
+            client.request("GET", "/v1/whoami")
+    assert len([one for one in caplog.messages if "new HTTPS connection" in one or "Resetting" in one]) == 1
+    client.close()
 
 
 def test_the_probe_may_ask_for_health_and_nothing_else(pki, server):
