@@ -21,6 +21,7 @@ from uuid import UUID
 from kme.audit_chain import EPOCH_BEGAN, TRAIL_CUT, End, Entry, Finding, append, end_of, examine, stored_link
 from kme.database import Database
 from kme.keystore import KeyStore
+from kme.model import uuid_text
 from kme.witness_store import Known, Mark, WitnessStore
 
 log = logging.getLogger(__name__)
@@ -172,7 +173,7 @@ def readable(fields: Mapping[bytes, bytes]) -> dict[str, Any]:
     for raw_name, value in fields.items():
         name = raw_name.decode()
         if name == "key_ids":
-            detail[name] = [str(UUID(bytes=value[i : i + 16])) for i in range(0, len(value), 16)]
+            detail[name] = [uuid_text(value[i : i + 16]) for i in range(0, len(value), 16)]
         elif name in _UUIDS:
             detail[name] = str(UUID(bytes=value)) if len(value) == 16 else value.decode()
         elif name == "trail_chain":

@@ -161,13 +161,13 @@ class Delivery:
 
     def _take_fresh(
         self,
-        take: Callable[..., list[tuple[UUID, bytes]] | int],
+        take: Callable[..., list[tuple[bytes, bytes]] | int],
         connection: Connection,
         size_bits: int,
         count: int,
         terms: Terms,
         missing_count: int,
-    ) -> list[tuple[UUID, bytes]]:
+    ) -> list[tuple[bytes, bytes]]:
         """The pool has too few: cuts more where the pool is not the scheduler's to fill, or has too old ones."""
         self._witness.require([link.peer_kme_id for link in self._settings.links_for(connection)])
         stored_count = self._keystore.stored_key_count(connection.connection_id, size_bits)
@@ -184,13 +184,13 @@ class Delivery:
             raise BadRequest(MANDATORY_NOT_MET, {f"{PREFIX}max_age_ms": age})
         raise TooFewKeys(count, found)
 
-    def _unwrapped(self, connection: Connection, wrapped: list[tuple[UUID, bytes]]) -> list[Key]:
-        keys = [self._unwrap(key_id, connection.connection_id, key) for key_id, key in wrapped]
+    def _unwrapped(self, connection: Connection, wrapped: list[tuple[bytes, bytes]]) -> list[Key]:
+        keys = [self._unwrap(id_octets, connection.connection_id, key) for id_octets, key in wrapped]
         self._delivered(connection.master_sae_id, connection.slave_sae_id, "master", *_size_of(keys))
         return keys
 
-    def _unwrap(self, key_id: UUID, connection_id: UUID, wrapped: bytes) -> Key:
-        return Key(key_id, self._keyring.unwrap(wrapped, key_context(key_id, connection_id)))
+    def _unwrap(self, id_octets: bytes, connection_id: UUID, wrapped: bytes) -> Key:
+        return Key(id_octets, self._keyring.unwrap(wrapped, key_context(id_octets, connection_id)))
 
 
 def _size_of(keys: Sequence[Key]) -> tuple[int, int]:

@@ -7,8 +7,8 @@ but an extension named as mandatory counts, whatever its value (clause 6.2).
 
 from __future__ import annotations
 
-import base64
 import re
+from binascii import b2a_base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -23,6 +23,7 @@ from kme.model import (
     Key,
     KeyRequest,
     PoolStatus,
+    uuid_text,
 )
 from kme.strict_json import integer, integer_in_query, object_in, objects, string, strings
 
@@ -101,9 +102,14 @@ def status_json(status: PoolStatus) -> dict[str, Any]:
     }
 
 
-def container_json(keys: Sequence[Key]) -> dict[str, Any]:
-    """Table 11: UUIDs in lower case, base64 with padding."""
-    return {"keys": [{"key_ID": str(key.key_id), "key": base64.b64encode(key.bits).decode()} for key in keys]}
+def container_text(keys: Sequence[Key]) -> str:
+    """Table 11, as JSON: UUIDs in lower case, base64 with padding. Neither has a character that JSON would escape, so
+    it is written as it is: of a large request, dictionaries and their encoder would take a fifth of the time."""
+    members = [
+        f'{{"key_ID":"{uuid_text(key.id_octets)}","key":"{b2a_base64(key.bits, newline=False).decode()}"}}'
+        for key in keys
+    ]
+    return f'{{"keys":[{",".join(members)}]}}'
 
 
 def connection_in(body: bytes) -> Connection:

@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from psycopg2.extras import Json
+
 from kme.database import Database
 
 
@@ -37,8 +39,8 @@ class KeyRecords:
         with self._database.transaction() as sql:
             sql.execute(
                 "SELECT event, happened_at, detail - 'key_ids' AS detail FROM audit"
-                " WHERE (detail -> 'key_ids') ? %s ORDER BY audit_id",
-                (str(key_id),),
+                " WHERE (detail -> 'key_ids') @> %s ORDER BY audit_id",
+                (Json([str(key_id)]),),
             )
             return [KeyEvent(row["event"], row["happened_at"], row["detail"]) for row in sql.fetchall()]
 

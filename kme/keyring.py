@@ -55,10 +55,10 @@ class KeyRing:
 
     def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
         """Raises Unavailable where it was wrapped under no KEK of this ring, belongs elsewhere, or was changed."""
-        fingerprint = fingerprint_in(wrapped)
-        if not self.has(fingerprint):
-            return self.current.unwrap(wrapped, context)  # which says what is wrong
-        return self._wraps[fingerprint].unwrap(wrapped, context)
+        wrap = self._wraps.get(fingerprint := fingerprint_in(wrapped))
+        if wrap is None and self.has(fingerprint):
+            wrap = self._wraps[fingerprint]
+        return (wrap or self.current).unwrap(wrapped, context)  # the current one says what is wrong
 
     def digest(self, secret: bytes, context: bytes) -> bytes:
         """A keyed digest, the same under every KEK: tells whether a secret comes again, and nothing else to who reads

@@ -25,6 +25,7 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -209,8 +210,9 @@ class KeyStore(ScriptedRedis):
         pool_id: UUID | None = None,
         limits: SaeLimits | None = None,
         mark: bytes | None = None,
-    ) -> list[tuple[UUID, bytes]] | int:
-        """All `count` keys, wrapped, gone from the pool now; or how many there are, where they are too few.
+    ) -> list[tuple[bytes, bytes]] | int:
+        """All `count` keys, of each the octets of its id and the wrapped key, gone from the pool now; or how many there
+        are, where they are too few.
 
         With `max_age_ms` only keys stored that recently count. `pool_id`: the request with a pool of its own. Raises
         TooManyRequests where the master's quotas, of `limits`, leave no room for them now; CatalogueChanged where
@@ -233,14 +235,16 @@ class KeyStore(ScriptedRedis):
                 " delivered, try again later",
                 math.ceil(found[1] / 1000),
             )
-        return [(UUID(bytes=record[:16]), record[BEFORE_KEY_IN_POOL:]) for record in found]
+        return [(record[:16], record[BEFORE_KEY_IN_POOL:]) for record in found]
 
     def fetch_keys(
         self, master_sae_id: str, key_ids: Sequence[UUID], caller: str, mark: bytes | None = None
-    ) -> list[tuple[UUID, UUID, bytes]] | NotFetched:
-        """The caller's copies in the order asked, gone from here now: key id, connection id and wrapped key of each.
+    ) -> list[tuple[bytes, UUID, bytes]] | NotFetched:
+        """The caller's copies in the order asked, gone from here now: of each the octets of the id, the connection's
+        id and the wrapped key.
         `mark`: as for `take_keys`."""
-        args: list[Any] = [caller, master_sae_id, self.now(), mark or "", *(key_id.bytes for key_id in key_ids)]
+        ids = [key_id.bytes for key_id in key_ids]
+        args: list[Any] = [caller, master_sae_id, self.now(), mark or "", *ids]
         outcome, *found = self.run("fetch_keys", ["entitlement", "account", "audit"], args)
         if outcome == b"changed":
             raise CatalogueChanged
@@ -250,8 +254,7 @@ class KeyStore(ScriptedRedis):
             raise Unavailable(UNCHECKED)
         if outcome != b"ok":
             return NotFetched(outcome == b"not_found", int(found[0]))
-        connections = (UUID(one.decode()) for one in found[::2])
-        return list(zip(key_ids, connections, found[1::2], strict=True))
+        return list(zip(ids, map(_connection_id, found[::2]), found[1::2], strict=True))
 
     def entitlement_of(self, key_id: UUID) -> Entitlement | None:
         """None where the key never was here."""
@@ -319,6 +322,11 @@ class KeyStore(ScriptedRedis):
         if block_ids:
             with self.answering():
                 self._redis.srem("blocks", *(one.bytes for one in block_ids))
+
+
+@lru_cache(1024)
+def _connection_id(text: bytes) -> UUID:
+    return UUID(text.decode())
 
 
 def _checked(outcome: Any) -> Any:

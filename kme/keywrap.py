@@ -57,8 +57,8 @@ def fingerprint_in(wrapped: bytes) -> bytes:
     return wrapped[:_FINGERPRINT_BYTES]
 
 
-def key_context(key_id: UUID, connection_id: UUID) -> bytes:
-    return b"key|" + key_id.bytes + connection_id.bytes
+def key_context(id_octets: bytes, connection_id: UUID) -> bytes:
+    return b"key|" + id_octets + connection_id.bytes
 
 
 def block_context(block_id: UUID, version: int) -> bytes:

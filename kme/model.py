@@ -229,8 +229,20 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    key_id: UUID
+    """`id_octets`: its UUID. Most keys are only written out, and to make the object takes as long as to decrypt one."""
+
+    id_octets: bytes
     bits: bytes = field(repr=False)
+
+    @property
+    def key_id(self) -> UUID:
+        return UUID(bytes=self.id_octets)
+
+
+def uuid_text(octets: bytes) -> str:
+    """A UUID of 16 octets as it is written, without the object, which takes four times as long."""
+    digits = octets.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ class OnDemand:
         count: int,
         is_there: Callable[[], bool] = lambda: True,
         limits: SaeLimits | None = None,
-    ) -> list[tuple[UUID, bytes]]:
+    ) -> list[tuple[bytes, bytes]]:
         """Exactly `count` new keys, wrapped, for the master; the slave and `additional` SAEs can fetch each of them.
 
         Raises BadRequest where one of these can't be reached, before anything is cut; TooFewKeys or Unavailable with

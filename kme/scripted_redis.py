@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +24,23 @@ _PRELUDES = {
     "records": r"\b(time_text|id_in|moment_in|end_in|bond_of_record|bits_of_record|bits_of_copy|leave_batches)\(",
     "witness": r"\b(count_act|this_run|is_checked|bond_state|bond_of|bond_in|mark_in)\(",
 }
+
+
+def _timed_by_the_kernel(kind: type[redis.Connection]) -> type[redis.Connection]:
+    """With Python's own timeouts, each call of a socket first asks whether it would wait. The question lets another
+    thread have the interpreter, as the call does, and that is waited for."""
+
+    class TimedByTheKernel(kind):
+        def _connect(self) -> socket.socket:
+            sock = super()._connect()
+            seconds, fraction = divmod(self.socket_timeout, 1)
+            timeout = struct.pack("@ll", int(seconds), int(fraction * 1_000_000))  # struct timeval
+            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                sock.setsockopt(socket.SOL_SOCKET, option, timeout)
+            sock.settimeout(None)
+            return sock
+
+    return TimedByTheKernel
 
 
 class ScriptedRedis:
@@ -47,6 +66,7 @@ class ScriptedRedis:
         for name, text in texts.items():
             needed = [prelude for word, prelude in preludes.items() if re.search(word, text)]
             self._scripts[name] = self._redis.register_script("".join([*needed, text]))
+        self._own_kind = _timed_by_the_kernel(self._redis.connection_pool.connection_class)
         self._own = threading.local()
         self._all_own: WeakSet[redis.Connection] = WeakSet()  # every thread's, to be closed
 
@@ -65,7 +85,7 @@ class ScriptedRedis:
         connection = getattr(self._own, "connection", None)
         if connection is None:
             pool = self._redis.connection_pool
-            connection = self._own.connection = pool.connection_class(**pool.connection_kwargs)
+            connection = self._own.connection = self._own_kind(**pool.connection_kwargs)
             self._all_own.add(connection)
         connection.connect()  # where it is not
         try:

@@ -49,7 +49,11 @@ def problem(status: int, message: str, *details: dict[str, Any], headers: dict[s
 
 def answer(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """A compact JSON answer."""
-    text = json.dumps(body, separators=(",", ":"))
+    return answer_text(json.dumps(body, separators=(",", ":")), status, headers)
+
+
+def answer_text(text: str, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """An answer of JSON that is written already."""
     return Response(text, status, headers, content_type="application/json")
 
 
@@ -78,6 +82,10 @@ def listener_app(
     """
     app = Flask(name, static_folder=None)
     app.ensure_sync = lambda function: function  # type: ignore[method-assign]  # none of ours is a coroutine; to look costs a few µs for each
+    # Of every host name the same is served, so it is not looked at, nor is a URL for anybody else made of it.
+    app.create_url_adapter = (  # type: ignore[method-assign]
+        lambda asked: app.url_map.bind("", path_info=asked.path, default_method=asked.method) if asked else None
+    )
     app.logger.addFilter(_without_text)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
 

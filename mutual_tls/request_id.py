@@ -5,11 +5,11 @@ Who calls may choose it, so it is taken only where it is short and plain: it get
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from uuid import uuid4
 
 HEADER = "X-Request-ID"
 _FORM = re.compile(r"[A-Za-z0-9._-]{8,64}")
@@ -30,7 +30,7 @@ def headers() -> dict[str, str]:
 @contextmanager
 def begun(offered: str | None = None) -> Iterator[str]:
     """What is done inside belongs to the id that was offered, or to a new one where none or a malformed one was."""
-    known = _current.set(offered if offered and _FORM.fullmatch(offered) else uuid4().hex)
+    known = _current.set(offered if offered and _FORM.fullmatch(offered) else f"{random.getrandbits(128):032x}")
     try:
         yield _current.get() or ""
     finally:

@@ -89,6 +89,7 @@ class ListenerConnection(TConn):
         """True when there is a TLS session with a client whose certificate the listener's authority signed."""
         try:
             self.sock = self._tls.wrap(self.sock)
+            socket.socket.setblocking(self.sock, False)
             yield from _when_possible(self.sock.do_handshake)
         except (OSError, TimeUp) as error:
             cause = getattr(error, "verify_message", "") or getattr(error, "reason", "") or str(error)
@@ -209,6 +210,9 @@ class RequestSocket(ssl.SSLSocket):
 
     def setblocking(self, flag: bool) -> None:
         """It never blocks."""
+
+    def settimeout(self, value: float | None) -> None:
+        """It never waits."""
 
     def cut_off(self) -> None:
         """A fault on purpose (kme.web.faults): the client sees the connection end, and never the answer."""

@@ -120,6 +120,8 @@ class Server(BaseApplication):
         self.cfg.listener_tls = [(listener.name, tls, listener.begin) for _, listener, tls in bound]
         self.cfg.limits = self._limits
         self.cfg.turns = self._turns
+        # gunicorn looks a dozen and more of them up for each request, each through its `__getattr__`.
+        vars(self.cfg).update({name: setting.get() for name, setting in self.cfg.settings.items()})
 
     def load(self) -> Callable[..., Any]:
         apps = [listener.app() for listener in self._listeners]

@@ -11,27 +11,45 @@ local caller, master = '\0' .. ARGV[1] .. '\0', '\n' .. ARGV[2]
 if ARGV[4] ~= '' and redis.call('GET', 'catalogue') ~= ARGV[4] then
     return {'changed'}
 end
-local ids = {unpack(ARGV, 5)}
--- Each command of the store is called once for all keys, not once for each: the calls are what a large request costs.
-local entitlements, states = redis.call('HMGET', KEYS[1], unpack(ids)), {}
-local stores, fields, mine, strange, closed = {}, {}, 0, false, nil
-local run = this_run()
+local ids, run = {unpack(ARGV, 5)}, this_run()
 local _, now = site_clocks(ARGV[3])
-for i, id in ipairs(ids) do
-    local entitled = entitlements[i]
-    if entitled then
-        -- connection id (36 characters) \0 recipient \0 ... recipient \0 \n master; SAE ids have only printable ones
-        if string.find(entitled, caller, 37, true) then
-            mine = mine + 1
-            if string.sub(entitled, -#master) == master then
-                local bond = bond_in(entitled)
-                states[bond] = states[bond] or bond_state(bond, run)
-                stores[i] = states[bond] == 'open' and 'copies:' .. string.sub(entitled, 1, 36) or nil
-                closed = closed or states[bond] == 'closed' and bond
-            end
-        else
-            strange = true
+
+-- Each command of the store is called once for all keys, not once for each: the calls are what a large request costs. And
+-- what follows from an entitlement is looked at once: the keys of a batch all have the same.
+-- connection id (36 characters), bond (16) \0 recipient \0 ... recipient \0 \n master; SAE ids have only printable ones
+local function kind_of(entitled)
+    local kind = {connection = string.sub(entitled, 1, 36), others = {}, ids = {}, fields = {}, places = {}}
+    kind.store = 'copies:' .. kind.connection
+    for recipient in string.gmatch(entitled, '%z([^%z\n]+)') do
+        if recipient ~= ARGV[1] then
+            table.insert(kind.others, recipient)
         end
+    end
+    kind.is_for_caller = string.find(entitled, caller, 37, true)
+    if kind.is_for_caller and string.sub(entitled, -#master) == master then
+        kind.bond = bond_in(entitled)
+        kind.state = bond_state(kind.bond, run)
+    end
+    return kind
+end
+local kinds, known, mine, strange, lacking, closed = {}, {}, 0, false, false, nil
+local entitlements = redis.call('HMGET', KEYS[1], unpack(ids))
+for i = 1, #ids do
+    local entitled = entitlements[i]
+    local kind = entitled and (known[entitled] or kind_of(entitled))
+    if not kind then
+        lacking = true
+    elseif not kind.is_for_caller then
+        strange = true
+    else
+        mine = mine + 1
+        if not known[entitled] then
+            known[entitled], kinds[#kinds + 1] = kind, kind
+            lacking = lacking or kind.state ~= 'open'
+            closed = closed or kind.state == 'closed' and kind.bond
+        end
+        local n = #kind.ids + 1
+        kind.ids[n], kind.fields[n], kind.places[n] = ids[i], ids[i] .. ARGV[1], i
     end
 end
 if strange then
@@ -41,59 +59,49 @@ if closed then
     return {'closed', redis.call('HGET', 'bonds', closed)}
 end
 
--- Of one store mostly; additional slaves may ask for keys of several connections at once.
-local fields_in = {}
-for i, id in ipairs(ids) do
-    local store = stores[i] or ''
-    fields[i] = id .. ARGV[1]
-    fields_in[store] = fields_in[store] or {}
-    table.insert(fields_in[store], fields[i])
-end
-local copies = {}
-for store, some in pairs(fields_in) do
-    for i, copy in ipairs(store ~= '' and redis.call('HMGET', store, unpack(some)) or {}) do
-        copies[some[i]] = copy
-    end
-end
-local answer = {'ok'}
-for i in ipairs(ids) do
-    local copy = copies[fields[i]]
-    if not copy or tonumber(string.sub(copy, 1, 13)) <= now then
-        if redis.call('HGET', 'witness', 'checked') ~= run then
-            return {'unchecked'}
+local answer, bits = {'ok'}, 0
+for _, kind in ipairs(lacking and {} or kinds) do
+    local copies = redis.call('HMGET', kind.store, unpack(kind.fields))
+    kind.bits = 0
+    for n, place in ipairs(kind.places) do
+        local copy = copies[n]
+        if not copy or tonumber(string.sub(copy, 1, 13)) <= now then
+            lacking = true
+            break
         end
-        return {'not_found', mine}
+        answer[2 * place], answer[2 * place + 1] = kind.connection, string.sub(copy, 14)
+        kind.bits = kind.bits + bits_of_copy(copy)
     end
-    answer[#answer + 1] = string.sub(stores[i], 8)
-    answer[#answer + 1] = string.sub(copy, 14)
+    bits = bits + kind.bits
 end
+if lacking then
+    return is_checked(run) and {'not_found', mine} or {'unchecked'}
+end
+
 count_act()
-for store, some in pairs(fields_in) do
-    redis.call('HDEL', store, unpack(some))
-end
 -- An entry of the audit trail is of one connection.
-local bits, connections, parts = 0, {}, {}
-for i, id in ipairs(ids) do
-    local connection = answer[2 * i]
-    local part = parts[connection]
+local parts, connections = {}, {}
+for _, kind in ipairs(kinds) do
+    redis.call('HDEL', kind.store, unpack(kind.fields))
+    local part = parts[kind.connection]
     if not part then
         part = {bits = 0, delivered = {}, consumed = {}}
-        parts[connection] = part
-        connections[#connections + 1] = connection
+        parts[kind.connection], connections[#connections + 1] = part, kind.connection
     end
-    local left = false
-    for recipient in string.gmatch(entitlements[i], '%z([^%z\n]+)') do
-        left = left or recipient ~= ARGV[1] and redis.call('HEXISTS', stores[i], id .. recipient) == 1
+    part.bits = part.bits + kind.bits
+    for _, id in ipairs(kind.ids) do
+        local left = false
+        for _, recipient in ipairs(kind.others) do
+            left = left or redis.call('HEXISTS', kind.store, id .. recipient) == 1
+        end
+        table.insert(part.delivered, id)
+        if not left then
+            table.insert(part.consumed, id)
+        end
     end
-    part.delivered[#part.delivered + 1] = id
-    if not left then
-        part.consumed[#part.consumed + 1] = id
-    end
-    part.bits = part.bits + bits_of_copy(copies[fields[i]])
 end
 for _, connection in ipairs(connections) do
     local part = parts[connection]
-    bits = bits + part.bits
     redis.call('XADD', KEYS[3], '*', 'event', 'keys_delivered', 'role', 'slave', 'connection_id', connection,
         'sae_id', ARGV[1], 'key_ids', table.concat(part.delivered), 'bits', part.bits)
     if #part.consumed > 0 then

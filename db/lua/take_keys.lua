@@ -32,16 +32,23 @@ if room_in > 0 then
 end
 
 -- Each command of the store is called once for all keys, not once for each: the calls are what a large request costs. So
--- all that is to be known of a key is in its record. `states` of the bonds: of a pool's keys they are few.
-local run, states, closed = this_run(), {}, nil
-local function has_ended(record)
-    return tonumber(end_in(record)) <= now
-end
-local function state_of(record)
-    local bond = bond_of_record(record)
-    states[bond] = states[bond] or bond_state(bond, run)
-    closed = closed or states[bond] == 'closed' and bond
-    return states[bond]
+-- all that is to be known of a key is in its record; and what follows from its end and its bond is looked at once for all
+-- keys that have the same, as those of a batch do.
+local run, known, closed = this_run(), {}, nil
+local function about(record)
+    local end_and_bond = string.sub(record, 30, 58)
+    local found = known[end_and_bond]
+    if not found then
+        found = {has_ended = tonumber(end_in(record)) <= now}
+        if not found.has_ended then
+            local bond = bond_of_record(record)
+            local state = bond_state(bond, run)
+            found.is_open = state == 'open'
+            closed = closed or state == 'closed' and bond
+        end
+        known[end_and_bond] = found
+    end
+    return found
 end
 local function ids_in(some)
     local ids = {}
@@ -64,11 +71,12 @@ if ARGV[6] == '' then
         end
         for i = 1, #popped do
             local record = popped[i]
-            if has_ended(record) and is_checked(run) then
+            local known_of_it = about(record)
+            if known_of_it.has_ended and is_checked(run) then
                 ended[#ended + 1] = record
             else
                 left[#left + 1] = record
-                if not has_ended(record) and state_of(record) == 'open' then
+                if known_of_it.is_open then
                     records[#records + 1] = record
                 else
                     others[#others + 1] = record
@@ -97,7 +105,7 @@ else
     local newest, young = redis.call('LRANGE', KEYS[1], -wanted, -1), 0
     for i = #newest, 1, -1 do
         local record = newest[i]
-        if now - moment_in(record) > tonumber(ARGV[6]) or has_ended(record) or state_of(record) ~= 'open' then
+        if now - moment_in(record) > tonumber(ARGV[6]) or not about(record).is_open then
             break
         end
         young = young + 1

@@ -21,7 +21,7 @@ from kme.web.documented import Parameter, documented
 from kme.web.errors import answer_errors
 from kme.web.openapi import documents
 from kme.web.presence import presence
-from mutual_tls.app import answer, listener_app
+from mutual_tls.app import answer, answer_text, listener_app
 from mutual_tls.identity import Registered
 
 
@@ -83,7 +83,7 @@ def _keys(delivery: Delivery) -> Blueprint:
             _read_and_ignore_body()
             wanted = etsi014.key_request_in_query(_query())
         keys = delivery.enc_keys(g.caller.id, _sae_id(slave), wanted, presence(request.environ))
-        return answer(etsi014.container_json(keys))
+        return answer_text(etsi014.container_text(keys))
 
     @keys.route("/<master>/dec_keys", methods=["GET", "POST"])
     @documented(
@@ -108,7 +108,7 @@ def _keys(delivery: Delivery) -> Blueprint:
         else:
             _read_and_ignore_body()
             key_ids = etsi014.key_id_in_query(_query())
-        return answer(etsi014.container_json(delivery.dec_keys(g.caller.id, _sae_id(master), key_ids)))
+        return answer_text(etsi014.container_text(delivery.dec_keys(g.caller.id, _sae_id(master), key_ids)))
 
     return keys
 
@@ -119,7 +119,8 @@ def _query() -> dict[str, list[str]]:
 
 def _read_and_ignore_body() -> None:
     """Some clients send a body with a GET. Left unread, it would be taken for the next request on the connection."""
-    request.get_data(cache=False)
+    if "CONTENT_LENGTH" in request.environ:  # also of one in chunks (`mutual_tls.app`)
+        request.get_data(cache=False)
 
 
 def _sae_id(segment: str) -> str:

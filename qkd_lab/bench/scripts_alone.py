@@ -47,7 +47,7 @@ def scripts_alone(lab: LabFolder, pool: Pool, number: int, call_count: int) -> l
                 keys = at_master.take_keys(connection, KEY_SIZE_BITS, number, pool.master.id)
                 if isinstance(keys, int):
                     raise LabError(f"the pool of the bench has {keys} keys, expected {number} more")
-                taken.append([key_id for key_id, _ in keys])
+                taken.append([UUID(bytes=id_octets) for id_octets, _ in keys])
 
             found.append(ScriptAlone("take_keys", number, callers, call_count, _timed(take, call_count, callers)))
 

@@ -21,10 +21,10 @@ def keywrap():
 
 
 def test_what_is_wrapped_is_unwrapped_in_its_own_context_alone(keywrap):
-    context = key_context(KEY, CONNECTION)
+    context = key_context(KEY.bytes, CONNECTION)
     wrapped = keywrap.wrap(SECRET, context)
     assert keywrap.unwrap(wrapped, context) == SECRET
-    for other in (key_context(uuid4(), CONNECTION), key_context(KEY, uuid4()), block_context(KEY, 0), b""):
+    for other in (key_context(uuid4().bytes, CONNECTION), key_context(KEY.bytes, uuid4()), block_context(KEY, 0), b""):
         with pytest.raises(Unavailable):
             keywrap.unwrap(wrapped, other)
 

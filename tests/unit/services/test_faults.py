@@ -45,10 +45,10 @@ SERVER = """
         def enc_keys(self, caller, slave, request, is_there):
             with delivered.open("a") as file:
                 file.write(f"{caller} {request.number}\\n")
-            return [Key(UUID(int=number), bytes(16)) for number in range(request.number)]
+            return [Key(UUID(int=number).bytes, bytes(16)) for number in range(request.number)]
 
         def dec_keys(self, caller, master, key_ids):
-            return [Key(key_id, bytes(16)) for key_id in key_ids]
+            return [Key(key_id.bytes, bytes(16)) for key_id in key_ids]
 
     knobs = FaultKnobs(Faults())
 
