@@ -85,7 +85,7 @@ class Floor:
         with self._sae.session() as session:
             while True:
                 try:
-                    if session.get(self.url, timeout=3).ok:
+                    if session.get(self.url, timeout=3).ok and self._serving_count() == self._worker_count:
                         return
                 except requests.RequestException:
                     pass
@@ -93,6 +93,13 @@ class Floor:
                     said = log.read_text(errors="replace").strip().splitlines()
                     raise LabError(f"the floor's process does not start: {said[-1] if said else 'it says nothing'}")
                 time.sleep(0.1)
+
+    def _serving_count(self) -> int:
+        """Workers that accept: each has a file of metrics from then on. A load that begins with fewer would stay with
+        these, as its connections are kept."""
+        assert self._process is not None
+        files = [self._folder / "metrics" / f"gauge_livesum_{one.pid}.db" for one in self._process.children()]
+        return sum(file.exists() for file in files)
 
     def _stop(self) -> None:
         if self._process is None or self._ends_within(0):

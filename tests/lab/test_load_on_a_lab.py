@@ -10,7 +10,10 @@ import subprocess
 import psutil
 import pytest
 
+from qkd_lab.bench.floor import Floor
+from qkd_lab.private_files import private_folder
 from qkd_lab.testing import QKDNetwork
+from services.kme_api import THREADS
 
 from running_lab import CHECKOUT, QKD_LAB, eventually
 
@@ -62,6 +65,14 @@ def left_of_a_bench(net):
     files = [*net.lab.path.rglob("*bench-*"), *work.glob("run-*")]
     floors = [one.pid for one in psutil.process_iter(["cwd"]) if str(work) in (one.info["cwd"] or "")]
     return [sae for sae in saes if sae.startswith("bench-")] + files + floors
+
+
+def test_the_floor_is_there_when_all_its_workers_are(net, tmp_path):
+    """Or all connections of a load that begins at once would be those of the first worker, and stay there."""
+    folder = private_folder(tmp_path / "floor")
+    with Floor(net.lab, net.sae("a"), 4, folder):
+        served_by = [one.num_threads() for one in psutil.process_iter(["cwd"]) if one.info["cwd"] == str(folder)]
+    assert len([count for count in served_by if count > THREADS]) == 4
 
 
 @WITH_AB
