@@ -35,6 +35,7 @@ class Contained:
         try:
             from testcontainers.core.config import testcontainers_config
             from testcontainers.core.container import DockerContainer
+            from testcontainers.core.docker_client import DockerClient
             from testcontainers.core.wait_strategies import LogMessageWaitStrategy
         except ImportError:
             raise LabError(
@@ -52,7 +53,7 @@ class Contained:
             container = (
                 DockerContainer(self._image)
                 .with_exposed_ports(*ports.values())
-                .with_envs(QKD_ALSO_AT=f"sae={HOST} ops={HOST}", QKD_LAB_HOSTS=" ".join(_docker_hosts()))
+                .with_envs(QKD_ALSO_AT=f"sae={HOST} ops={HOST}", QKD_LAB_HOSTS=DockerClient().host())
                 .with_envs(**self._environment)
                 .with_copy_into_container(topology_file.read_bytes(), f"{INSIDE}/network.toml", 0o644)
                 .with_kwargs(hostname=HOST, init=True, labels={LABEL: session_label()})
@@ -90,7 +91,9 @@ class Contained:
         for name in ("pki", "crl", "topology.toml"):
             chunks, _ = self._container.get_wrapped_container().get_archive(f"{INSIDE}/.lab/{name}")
             with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
-                archive.extractall(lab.path, filter="data")
+                # Given as an argument, Python 3.11.2 (Debian 12) would not know it.
+                archive.extraction_filter = getattr(tarfile, "data_filter", None)
+                archive.extractall(lab.path)
 
     def _have_image(self) -> None:
         import docker
@@ -110,17 +113,3 @@ class Contained:
                 raise LabError(f"the image {IMAGE} can't be built: {built.stderr.strip()[-500:]}") from None
         finally:
             client.close()
-
-
-def _docker_hosts() -> set[str]:
-    """Where a published port is reached: Docker's own host, or from within a container the gateway of its bridge."""
-    import docker
-    from testcontainers.core.docker_client import DockerClient
-
-    client = docker.from_env()
-    try:
-        networks = client.networks.list(names=["bridge"])
-        found = {one.get("Gateway") for network in networks for one in network.attrs["IPAM"]["Config"] or ()}
-        return {host for host in (*found, DockerClient().host()) if host}
-    finally:
-        client.close()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from testcontainers.core.config import ConnectionMode, testcontainers_config
 
 from qkd_lab.testing import QKDNetwork
 from sae_demo.etsi_client import KmeRefused
@@ -148,6 +149,17 @@ def processes_of(folder):
 def labels():
     command = ["docker", "ps", "-a", "--format", '{{.Label "qkd-lab.testing.session"}}']
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize("mode", ["gateway_ip", "bridge_ip"])
+def test_a_network_in_a_container_is_reached_from_within_another(mode, monkeypatch):
+    """That is how testcontainers connects there; what it finds out about this host is another matter."""
+    if not has_docker():
+        pytest.skip("no Docker engine answers: networks in containers are not tested")
+    monkeypatch.setattr(testcontainers_config, "connection_mode_override", ConnectionMode(mode))
+    with QKDNetwork() as network:
+        (key,) = network.client("a").enc_keys("sae-b").keys
+        assert network.client("b").dec_keys("sae-a", [key.key_id]).keys == (key,)
 
 
 def test_eight_networks_side_by_side(figure):
