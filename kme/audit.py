@@ -180,6 +180,8 @@ def readable(fields: Mapping[bytes, bytes]) -> dict[str, Any]:
             detail[name] = value.hex()
         elif name in _COUNTS:
             detail[name] = int(value)
+        elif name == "consumed":
+            detail[name] = value == b"true"
         elif name == "kind":
             detail |= json.loads(value)
         else:

@@ -72,7 +72,7 @@ class Delivery:
             return self._deliver_to_several(self._catalogue.current(), caller, slave_sae_id, request, is_there)
         return self._decided(caller, lambda known: self._deliver(known, caller, slave_sae_id, request))
 
-    def dec_keys(self, caller: str, master_sae_id: str, key_ids: Sequence[UUID]) -> list[Key]:
+    def dec_keys(self, caller: str, master_sae_id: str, key_ids: Sequence[bytes]) -> list[Key]:
         """Gives a recipient the keys it names, in that order, each for the only time; or raises and consumes none.
 
         What entitles it is that the keys were made for it. A connection with the master it needs only to be told more
@@ -125,7 +125,7 @@ class Delivery:
         found = self._on_demand.deliver(connection, additional, size_bits, request.number, is_there, limits)
         return self._unwrapped(connection, found)
 
-    def _fetch(self, known: Known, caller: str, master_sae_id: str, key_ids: Sequence[UUID]) -> list[Key]:
+    def _fetch(self, known: Known, caller: str, master_sae_id: str, key_ids: Sequence[bytes]) -> list[Key]:
         known.admit(caller)
         if connection := known.connections.get(connection_id_of(master_sae_id, caller)):
             refuse_suspended(connection)

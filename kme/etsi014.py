@@ -63,12 +63,12 @@ def key_request_in_query(query: Mapping[str, list[str]]) -> KeyRequest:
     )
 
 
-def key_ids(body: bytes) -> list[UUID]:
-    """Table 12, from the body of a POST: one or more, each once."""
+def key_ids(body: bytes) -> list[bytes]:
+    """Table 12, from the body of a POST: one or more, each once; of each the 16 octets."""
     members = object_in(body)
     if "key_IDs" not in members:
         raise BadRequest("key_IDs is missing: expected an array of objects with a key_ID")
-    found = [key_id_in(string(one, "key_ID")) for one in objects(members, "key_IDs")]
+    found = [key_id_octets(string(one, "key_ID")) for one in objects(members, "key_IDs")]
     if not 1 <= len(found) <= _MAX_KEY_IDS:
         raise BadRequest(f"key_IDs: expected 1..{_MAX_KEY_IDS} of them, got {len(found)}")
     if len(set(found)) != len(found):
@@ -76,12 +76,12 @@ def key_ids(body: bytes) -> list[UUID]:
     return found
 
 
-def key_id_in_query(query: Mapping[str, list[str]]) -> list[UUID]:
+def key_id_in_query(query: Mapping[str, list[str]]) -> list[bytes]:
     """The same in a GET, which takes exactly one."""
     values = query.get("key_ID", [])
     if len(values) != 1:
         raise BadRequest(f"key_ID: expected exactly one in the query, got {len(values)}; use POST for several")
-    return [key_id_in(values[0])]
+    return [key_id_octets(values[0])]
 
 
 def status_json(status: PoolStatus) -> dict[str, Any]:
@@ -151,6 +151,10 @@ def connection_json(connection: Connection, stored_key_count: int | None = None)
 
 
 def key_id_in(text: str, name: str = "key_ID") -> UUID:
+    return UUID(bytes=key_id_octets(text, name))
+
+
+def key_id_octets(text: str, name: str = "key_ID") -> bytes:
     if not _UUID.fullmatch(text):
         raise BadRequest(f"{name}: expected a UUID of 36 characters, like 123e4567-e89b-42d3-a456-426614174000")
-    return UUID(text)
+    return bytes.fromhex(text.replace("-", ""))

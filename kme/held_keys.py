@@ -25,7 +25,7 @@ class HeldKeys:
         found = self._entitlement(caller, key_id)
         if caller not in found.recipients:
             raise NotEntitled("the key is not for this SAE")
-        (key,) = self._delivery.dec_keys(caller, found.master_sae_id, [key_id])
+        (key,) = self._delivery.dec_keys(caller, found.master_sae_id, [key_id.bytes])
         return key, self._catalogue.by_id(found.connection_id)
 
     def _entitlement(self, caller: str, key_id: UUID) -> Entitlement:

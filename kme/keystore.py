@@ -25,7 +25,6 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -238,23 +237,25 @@ class KeyStore(ScriptedRedis):
         return [(record[:16], record[BEFORE_KEY_IN_POOL:]) for record in found]
 
     def fetch_keys(
-        self, master_sae_id: str, key_ids: Sequence[UUID], caller: str, mark: bytes | None = None
+        self, master_sae_id: str, key_ids: Sequence[bytes], caller: str, mark: bytes | None = None
     ) -> list[tuple[bytes, UUID, bytes]] | NotFetched:
         """The caller's copies in the order asked, gone from here now: of each the octets of the id, the connection's
         id and the wrapped key.
         `mark`: as for `take_keys`."""
-        ids = [key_id.bytes for key_id in key_ids]
-        args: list[Any] = [caller, master_sae_id, self.now(), mark or "", *ids]
+        args: list[Any] = [caller, master_sae_id, self.now(), mark or "", *key_ids]
         outcome, *found = self.run("fetch_keys", ["entitlement", "account", "audit"], args)
+        if outcome == b"ok":
+            connection_ids = [UUID(text.decode()) for text in found[0]]
+            of_each = connection_ids if len(connection_ids) > 1 else connection_ids * len(key_ids)
+            copies = (copy[BEFORE_KEY_IN_COPY:] for copy in found[1:])
+            return list(zip(key_ids, of_each, copies, strict=True))
         if outcome == b"changed":
             raise CatalogueChanged
         if outcome == b"closed":
             raise Unconfirmed(found[0].decode())
         if outcome == b"unchecked":
             raise Unavailable(UNCHECKED)
-        if outcome != b"ok":
-            return NotFetched(outcome == b"not_found", int(found[0]))
-        return list(zip(ids, map(_connection_id, found[::2]), found[1::2], strict=True))
+        return NotFetched(outcome == b"not_found", int(found[0]))
 
     def entitlement_of(self, key_id: UUID) -> Entitlement | None:
         """None where the key never was here."""
@@ -322,11 +323,6 @@ class KeyStore(ScriptedRedis):
         if block_ids:
             with self.answering():
                 self._redis.srem("blocks", *(one.bytes for one in block_ids))
-
-
-@lru_cache(1024)
-def _connection_id(text: bytes) -> UUID:
-    return UUID(text.decode())
 
 
 def _checked(outcome: Any) -> Any:

@@ -88,6 +88,8 @@ class Lifecycle:
             state = _STATE_AFTER.get(one.event)
             if state and not (state == "RESERVED" and origin.reserved_at):
                 changes.append(Change(state, one.at, *(one.detail.get(name) for name in ("sae_id", "role", "reason"))))
+                if one.detail.get("consumed"):
+                    changes.append(Change("CONSUMED", one.at))
         return KeyLife(key_id, connection_id, *saes, tuple(changes), self.time_left_s(key_id))
 
     def time_left_s(self, key_id: UUID) -> float | None:

@@ -3,10 +3,10 @@
 -- KEYS: entitlement, account, audit
 -- ARGV: caller, master SAE of the path, time of a test or '', mark of the catalogue or '', then the key ids
 -- Where the mark is not the one that the caller went by, SAEs or connections have changed: {'changed'}, and nothing was done.
--- Returns {'ok', connection and wrapped key of each in the order asked}; or {'not_entitled' or 'not_found', how many of
--- the keys are, or were, for the caller}; or {'closed', KME id} where one waits for that KME's confirmation of the witness.
--- A key of an epoch that is over is not found. {'unchecked'} where one is not here, and Postgres was not compared yet
--- since the server started: this may be another store.
+-- Returns {'ok', connection ids, copy of each in the order asked}, where one connection id is that of all keys, several
+-- are those of each; or {'not_entitled' or 'not_found', how many of the keys are, or were, for the caller}; or {'closed',
+-- KME id} where one waits for that KME's confirmation of the witness. A key of an epoch that is over is not found.
+-- {'unchecked'} where one is not here, and Postgres was not compared yet since the server started: this may be another store.
 local caller, master = '\0' .. ARGV[1] .. '\0', '\n' .. ARGV[2]
 if ARGV[4] ~= '' and redis.call('GET', 'catalogue') ~= ARGV[4] then
     return {'changed'}
@@ -59,17 +59,18 @@ if closed then
     return {'closed', redis.call('HGET', 'bonds', closed)}
 end
 
-local answer, bits = {'ok'}, 0
+-- Texts of 13 digits and more are in the order of their numbers: to compare the copy makes no string of its beginning.
+local over, copies, connections, bits = time_text(now + 1), {}, {}, 0
 for _, kind in ipairs(lacking and {} or kinds) do
-    local copies = redis.call('HMGET', kind.store, unpack(kind.fields))
+    local found = redis.call('HMGET', kind.store, unpack(kind.fields))
     kind.bits = 0
     for n, place in ipairs(kind.places) do
-        local copy = copies[n]
-        if not copy or tonumber(string.sub(copy, 1, 13)) <= now then
+        local copy = found[n]
+        if not copy or copy < over then
             lacking = true
             break
         end
-        answer[2 * place], answer[2 * place + 1] = kind.connection, string.sub(copy, 14)
+        copies[place], connections[place] = copy, kind.connection
         kind.bits = kind.bits + bits_of_copy(copy)
     end
     bits = bits + kind.bits
@@ -80,13 +81,13 @@ end
 
 count_act()
 -- An entry of the audit trail is of one connection.
-local parts, connections = {}, {}
+local parts, of_connection = {}, {}
 for _, kind in ipairs(kinds) do
     redis.call('HDEL', kind.store, unpack(kind.fields))
-    local part = parts[kind.connection]
+    local part = of_connection[kind.connection]
     if not part then
-        part = {bits = 0, delivered = {}, consumed = {}}
-        parts[kind.connection], connections[#connections + 1] = part, kind.connection
+        part = {connection = kind.connection, bits = 0, delivered = {}, consumed = {}}
+        parts[#parts + 1], of_connection[kind.connection] = part, part
     end
     part.bits = part.bits + kind.bits
     for _, id in ipairs(kind.ids) do
@@ -94,21 +95,25 @@ for _, kind in ipairs(kinds) do
         for _, recipient in ipairs(kind.others) do
             left = left or redis.call('HEXISTS', kind.store, id .. recipient) == 1
         end
-        table.insert(part.delivered, id)
+        part.delivered[#part.delivered + 1] = id
         if not left then
-            table.insert(part.consumed, id)
+            part.consumed[#part.consumed + 1] = id
         end
     end
 end
-for _, connection in ipairs(connections) do
-    local part = parts[connection]
-    redis.call('XADD', KEYS[3], '*', 'event', 'keys_delivered', 'role', 'slave', 'connection_id', connection,
-        'sae_id', ARGV[1], 'key_ids', table.concat(part.delivered), 'bits', part.bits)
-    if #part.consumed > 0 then
-        redis.call('XADD', KEYS[3], '*', 'event', 'keys_consumed', 'connection_id', connection,
+for _, part in ipairs(parts) do
+    local entry = {'event', 'keys_delivered', 'role', 'slave', 'connection_id', part.connection, 'sae_id', ARGV[1],
+        'key_ids', table.concat(part.delivered), 'bits', part.bits}
+    local are_all_consumed = #part.consumed == #part.delivered
+    if are_all_consumed then
+        entry[#entry + 1], entry[#entry + 2] = 'consumed', 'true'
+    end
+    redis.call('XADD', KEYS[3], '*', unpack(entry))
+    if #part.consumed > 0 and not are_all_consumed then
+        redis.call('XADD', KEYS[3], '*', 'event', 'keys_consumed', 'connection_id', part.connection,
             'key_ids', table.concat(part.consumed))
     end
 end
 redis.call('HINCRBY', KEYS[2], 'stored', -bits)
 redis.call('HINCRBY', KEYS[2], 'delivered', bits)
-return answer
+return {'ok', #kinds == 1 and {kinds[1].connection} or connections, unpack(copies)}

@@ -41,17 +41,17 @@ def scripts_alone(lab: LabFolder, pool: Pool, number: int, call_count: int) -> l
     try:
         for callers in CALLERS:
             pool.fill(number * call_count)
-            taken: list[Sequence[UUID]] = []
+            taken: list[Sequence[bytes]] = []
 
-            def take(_: int, taken: list[Sequence[UUID]] = taken) -> None:
+            def take(_: int, taken: list[Sequence[bytes]] = taken) -> None:
                 keys = at_master.take_keys(connection, KEY_SIZE_BITS, number, pool.master.id)
                 if isinstance(keys, int):
                     raise LabError(f"the pool of the bench has {keys} keys, expected {number} more")
-                taken.append([UUID(bytes=id_octets) for id_octets, _ in keys])
+                taken.append([id_octets for id_octets, _ in keys])
 
             found.append(ScriptAlone("take_keys", number, callers, call_count, _timed(take, call_count, callers)))
 
-            def fetch(call: int, taken: list[Sequence[UUID]] = taken) -> None:
+            def fetch(call: int, taken: list[Sequence[bytes]] = taken) -> None:
                 if not isinstance(at_slave.fetch_keys(pool.master.id, taken[call], pool.slave.id), list):
                     raise LabError("a key that the bench has taken is not at the other site")
 

@@ -54,7 +54,8 @@ def _keys(detail: Json) -> str:
 def _delivered(detail: Json, pair: Pair | None, kme: str) -> str:
     if detail.get("role") == "master":
         return f"SAE {detail['sae_id']} took {_keys(detail)}{f' for {pair[1]}' if pair else ''}"
-    return f"SAE {detail['sae_id']} fetched {_keys(detail)}{f' that {pair[0]} had taken' if pair else ''}"
+    used = ": used up here" if detail.get("consumed") else ""
+    return f"SAE {detail['sae_id']} fetched {_keys(detail)}{f' that {pair[0]} had taken' if pair else ''}{used}"
 
 
 def _stored(detail: Json, pair: Pair | None, kme: str) -> str:

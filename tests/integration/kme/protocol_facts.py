@@ -62,8 +62,10 @@ class Facts:
                 self._recipients[key_id], self._given_at[key_id] = self._asking[-1], now_s
         if script == "fetch_keys" and found[0] == b"ok":
             caller, key_ids = args[0], [UUID(bytes=one) for one in args[4:]]
-            for key_id, connection_id, wrapped in zip(key_ids, found[1::2], found[2::2], strict=True):
-                self._enter(entity, key_id, UUID(connection_id.decode()), wrapped)
+            _, connection_ids, *copies = found
+            of_each = connection_ids if len(connection_ids) > 1 else connection_ids * len(key_ids)
+            for key_id, connection_id, copy in zip(key_ids, of_each, copies, strict=True):
+                self._enter(entity, key_id, UUID(connection_id.decode()), copy[_BEFORE_KEY_IN_COPY:])
                 assert caller in self._recipients[key_id], "invariant 3: someone else was given a key"
                 assert (key_id, caller) not in self._fetched, "invariant 1: a recipient was given a key twice"
                 self._fetched.add((key_id, caller))

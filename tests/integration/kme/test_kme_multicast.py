@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
 
 import pytest
 
@@ -77,9 +78,21 @@ def test_keys_of_two_connections_fetched_at_once_are_in_the_audit_trail_under_ea
     first = [(of_shared, "third-b", shared_ids), (of_own, "third-b", own_ids)]
     assert delivered == [*first, (of_shared, "other", shared_ids)]
     assert [row["bits"] for row in events(wide.b, "keys_delivered")] == [512, 256, 512]
-    consumed = [(row["connection_id"], ids_in(row)) for row in events(wide.b, "keys_consumed")]
-    assert consumed == [(of_own, own_ids), (of_shared, shared_ids)]
+    assert [row.get("consumed", False) for row in events(wide.b, "keys_delivered")] == [False, True, True]
+    assert not events(wide.b, "keys_consumed"), "said twice"
     assert_accounts(wide)
+
+
+def test_of_keys_fetched_at_once_those_that_others_still_wait_for_are_not_consumed(wide):
+    wide.step_until(lambda: wide.a.entity.pool_count(wide.a.entity.catalogue.between("sae-a", "other")))
+    (shared,) = ask(wide, "sae-a", "other", number=1, additional_slave_SAE_IDs=["third-b"]).get_json()["keys"]
+    (own,) = ask(wide, "sae-a", "other", number=1).get_json()["keys"]
+    assert fetch(wide, "other", "sae-a", [shared, own]).get_json() == {"keys": [shared, own]}
+    (delivered,), (consumed,) = (events(wide.b, f"keys_{what}") for what in ("delivered", "consumed"))
+    assert "consumed" not in delivered and ids_in(delivered) == {shared["key_ID"], own["key_ID"]}
+    assert ids_in(consumed) == {own["key_ID"]} and consumed["connection_id"] == delivered["connection_id"]
+    assert wide.b.entity.lifecycle.life(UUID(shared["key_ID"])).state == "DELIVERED"
+    assert wide.b.entity.lifecycle.life(UUID(own["key_ID"])).state == "CONSUMED"
 
 
 def ids_in(row) -> set[str]:

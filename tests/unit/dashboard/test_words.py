@@ -29,6 +29,12 @@ def told(event, **detail):
             "SAE sae-b fetched 33 keys, 8844… the first that sae-a had taken",
         ),
         (
+            "keys_delivered",
+            {"role": "slave", "sae_id": "sae-b", "connection_id": "c1", "key_id": KEY_ID, "consumed": True},
+            "delivery",
+            "SAE sae-b fetched key 8844… that sae-a had taken: used up here",
+        ),
+        (
             "keys_stored",
             {"connection_id": "c1", "key_id": KEY_ID, "key_count": 213},
             "filling",

@@ -48,7 +48,7 @@ SERVER = """
             return [Key(UUID(int=number).bytes, bytes(16)) for number in range(request.number)]
 
         def dec_keys(self, caller, master, key_ids):
-            return [Key(key_id.bytes, bytes(16)) for key_id in key_ids]
+            return [Key(key_id, bytes(16)) for key_id in key_ids]
 
     knobs = FaultKnobs(Faults())
 
