@@ -17,12 +17,13 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from gunicorn import http, util
+from gunicorn import util
 from gunicorn.workers.gthread import TConn
 
 from mutual_tls.server_tls import ServerTls
 
 from .arriving import Arriving, Unacceptable
+from .parsing import RememberingParser
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +98,7 @@ class ListenerConnection(TConn):
             log.warning("listener %s: TLS handshake with %s failed: %s", self.name, self.client[0], cause)
             return False
         self.caller = self.sock.caller = self.sock.getpeercert(binary_form=True)
-        self.parser = http.get_parser(self.cfg, self.sock, self.client)
+        self.parser = RememberingParser(self.cfg, self.sock, self.client)
         return True
 
     def _one_request(self) -> Iterator[int]:
@@ -177,18 +178,26 @@ class RequestSocket(ssl.SSLSocket):
     is sent when it is complete. Neither ever waits, whatever is done with timeouts."""
 
     caller: bytes  # the certificate that was shown in the handshake, also in the one that this session resumes
-    _request = memoryview(b"")
+    request = b""
+    _unread = memoryview(b"")
     _answer = b""
     _copies = 1
 
     receive, transmit = ssl.SSLSocket.recv, ssl.SSLSocket.send
 
     def begin(self, request: bytes) -> None:
-        self._request = memoryview(request)
+        self.request, self._unread = request, memoryview(request)
         self._answer, self._copies = b"", 1
 
+    def skip(self, octet_count: int) -> None:
+        self._unread = self._unread[octet_count:]
+
+    def left(self) -> int:
+        """How much of the request was not read."""
+        return len(self._unread)
+
     def was_read_to_its_end(self) -> bool:
-        return not self._request
+        return not self._unread
 
     def end(self) -> bytes:
         """The answer, to be sent."""
@@ -196,7 +205,7 @@ class RequestSocket(ssl.SSLSocket):
         return answer
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
-        taken, self._request = self._request[:buflen], self._request[buflen:]
+        taken, self._unread = self._unread[:buflen], self._unread[buflen:]
         return bytes(taken)
 
     def send(self, data: Any, flags: int = 0) -> int:
