@@ -16,6 +16,7 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntity
 
 from mutual_tls.client import PeerError
 from mutual_tls.identity import Identity, NoIdentity, Registered, identity_of_der
+from mutual_tls.routes import remembered
 
 log = logging.getLogger(__name__)
 
@@ -82,10 +83,7 @@ def listener_app(
     """
     app = Flask(name, static_folder=None)
     app.ensure_sync = lambda function: function  # type: ignore[method-assign]  # none of ours is a coroutine; to look costs a few µs for each
-    # Of every host name the same is served, so it is not looked at, nor is a URL for anybody else made of it.
-    app.create_url_adapter = (  # type: ignore[method-assign]
-        lambda asked: app.url_map.bind("", path_info=asked.path, default_method=asked.method) if asked else None
-    )
+    app.create_url_adapter = remembered(app.url_map)  # type: ignore[method-assign]
     app.logger.addFilter(_without_text)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
 

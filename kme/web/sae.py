@@ -16,6 +16,7 @@ from kme.delivery import Delivery
 from kme.errors import BadRequest
 from kme.etsi014_schemas import KEY_CONTAINER, KEY_ID, KEY_IDS, KEY_REQUEST, NUMBER, SAE_ID, SIZE, STATUS
 from kme.limits import check_sae_id, is_sae_id
+from kme.model import KeyRequest
 from kme.web.admission import limit_and_record
 from kme.web.documented import Parameter, documented
 from kme.web.errors import answer_errors
@@ -81,7 +82,7 @@ def _keys(delivery: Delivery) -> Blueprint:
             wanted = etsi014.key_request(request.get_data())
         else:
             _read_and_ignore_body()
-            wanted = etsi014.key_request_in_query(_query())
+            wanted = _wanted(request.query_string)
         keys = delivery.enc_keys(g.caller.id, _sae_id(slave), wanted, presence(request.environ))
         return answer_text(etsi014.container_text(keys))
 
@@ -111,6 +112,12 @@ def _keys(delivery: Delivery) -> Blueprint:
         return answer_text(etsi014.container_text(delivery.dec_keys(g.caller.id, _sae_id(master), key_ids)))
 
     return keys
+
+
+@lru_cache(1024)
+def _wanted(query: bytes) -> KeyRequest:
+    """What `query`, that of the present request, asks for. Most ask for the same again and again."""
+    return etsi014.key_request_in_query(_query())
 
 
 def _query() -> dict[str, list[str]]:
