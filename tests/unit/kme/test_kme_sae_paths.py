@@ -67,6 +67,16 @@ def test_an_sae_id_arrives_as_it_was_meant(app, delivery, encoded, sae_id):
     assert delivery.seen == [("me", sae_id)] * 2
 
 
+def test_each_query_is_taken_for_what_it_asks_however_often(app, delivery):
+    for _ in range(2):
+        for query in ("number=2", "number=3&size=128", ""):
+            environ = {"QUERY_STRING": query}
+            assert call(app, f"/api/v1/keys/b/enc_keys?{query}", **environ).status_code == 200
+        assert call(app, "/api/v1/keys/b/enc_keys?number=x", QUERY_STRING="number=x").status_code == 400
+    asked = [KeyRequest(2), KeyRequest(3, 128), KeyRequest()]
+    assert delivery.seen == [("me", "b", one) for one in asked * 2]
+
+
 def test_without_the_raw_path_plain_ids_still_work(app, delivery):
     client = app.test_client()
     environ = {CALLER: Identity("sae", "me"), "RAW_URI": "", "REQUEST_URI": ""}

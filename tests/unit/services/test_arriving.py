@@ -91,6 +91,15 @@ def test_chunks_end_a_body_in_whatever_it_is_coded(coding):
     assert taken(arriving) == [whole, GET]
 
 
+def test_a_client_that_waits_for_continue_each_time_is_told_each_time():
+    arriving, body = Arriving(100), b"{}"
+    for _ in range(2):
+        arriving.octets += POST % b"Expect: 100-continue\r\nContent-Length: 2"
+        assert arriving.take() is None and arriving.waits_for_continue
+        arriving.octets += body
+        assert arriving.take().endswith(body)
+
+
 CHUNKED = POST % b"Transfer-Encoding: chunked"
 
 
