@@ -168,6 +168,18 @@ def test_a_key_taken_at_the_last_moment_can_be_fetched_for_the_whole_fetch_time(
     assert fetch(timed, keys).get_json() == {"keys": keys}
 
 
+def test_a_copy_is_given_until_the_last_millisecond_of_its_time(timed, clocks):
+    first, second = taken(timed, 2)
+    store = timed.b.entity.keystore
+    copy = store._redis.hget(f"copies:{ID}", UUID(first["key_ID"]).bytes + b"sae-b")
+    _, slow_ms = store.clocks_ms()
+    clocks["b"].pass_((int(copy[:13]) - slow_ms - 1) / 1000 + 0.0001)  # a fraction of a millisecond is cut off
+    assert int(copy[:13]) - store.clocks_ms()[1] == 1
+    assert fetch(timed, [first]).get_json() == {"keys": [first]}
+    clocks["b"].step(0.001)
+    assert fetch(timed, [second]).status_code == 400
+
+
 def test_answers_stay_the_same_until_the_time_is_over(timed, clocks):
     timed.b.operator.post("/v1/saes", json={"sae_id": "stranger"})
     connection = {
