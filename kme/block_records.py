@@ -98,25 +98,29 @@ class BlockRecords:
         with self._database.transaction() as sql:
             sql.execute("UPDATE block SET state = 'closed' WHERE block_id = %s", (block_id,))
 
-    def blocks_of(self, owner_kme_id: str, link: str, state: str) -> list[Block]:
+    def blocks_of(self, owner_kme_id: str, link: str, *states: str) -> list[Block]:
         with self._database.transaction() as sql:
             sql.execute(
-                f"SELECT {_BLOCK} FROM block WHERE owner_kme_id = %s AND link = %s AND state = %s"
+                f"SELECT {_BLOCK} FROM block WHERE owner_kme_id = %s AND link = %s AND state = ANY(%s)"
                 " ORDER BY recorded_at, block_id",
-                (owner_kme_id, link, state),
+                (owner_kme_id, link, list(states)),
             )
             return [_block(row) for row in sql.fetchall()]
 
     def start_closing(self, owner_kme_id: str, link: str, smallest_use_bits: int) -> None:
         """Own blocks with less than `smallest_use_bits` uncut, all of whose batches are settled, are done with."""
+        done_with = (
+            "owner_kme_id = %s AND link = %s AND state = 'confirmed' AND length_bits - cursor_bits < %s"
+            " AND NOT EXISTS (SELECT 1 FROM batch WHERE batch.block_id = block.block_id"
+            " AND batch.state IN ('recorded', 'voiding'))"
+        )
+        values = (owner_kme_id, link, smallest_use_bits)
         with self._database.transaction() as sql:
+            sql.execute(f"SELECT 1 FROM block WHERE {done_with} LIMIT 1", values)
+            if sql.fetchone() is None:
+                return  # without the lock, which would be written to disk in each of the scheduler's steps
             self._lock(sql, link)
-            sql.execute(
-                "UPDATE block SET state = 'closing' WHERE owner_kme_id = %s AND link = %s AND state = 'confirmed'"
-                " AND length_bits - cursor_bits < %s AND NOT EXISTS (SELECT 1 FROM batch"
-                " WHERE batch.block_id = block.block_id AND batch.state IN ('recorded', 'voiding'))",
-                (owner_kme_id, link, smallest_use_bits),
-            )
+            sql.execute(f"UPDATE block SET state = 'closing' WHERE {done_with}", values)
 
     def record_batch(
         self, owner_kme_id: str, link: str, key_size_bits: int, make: Callable[[Block], Batch]

@@ -71,15 +71,15 @@ class Database:
         if not self._free.acquire(timeout=self._timeout_s):
             raise Unavailable("Postgres: all connections of this process are busy")
         try:
-            pool, connection = self._checked_out()
+            pool, connection = self._begun()
             try:
-                with connection, connection.cursor(cursor_factory=Transaction) as cursor:
+                with connection.cursor(cursor_factory=Transaction) as cursor:
                     yield cursor
                     if cursor.entries:
                         append(cursor, self._audit_key, cursor.entries)
-            except psycopg2.Error as error:
-                if _is_garbled(error):
-                    connection.close()
+                    cursor.execute("COMMIT")
+            except BaseException as error:
+                _end(connection, error)
                 raise
             finally:
                 pool.putconn(connection, close=bool(connection.closed))
@@ -98,14 +98,16 @@ class Database:
                 self._pool.closeall()
                 self._pool = None
 
-    def _checked_out(self) -> tuple[ThreadedConnectionPool, Any]:
-        """A connection that answers: after a restart of Postgres every pooled one is dead, which shows only on use."""
+    def _begun(self) -> tuple[ThreadedConnectionPool, Any]:
+        """A connection with a transaction, which shows that it answers: after a restart of Postgres every pooled one is
+        dead, which shows only on use. (psycopg2 itself would begin with the first statement, too late for another.)"""
         for _ in range(2):
             pool = self._made()
             connection = pool.getconn()
             try:
-                with connection, connection.cursor() as cursor:
-                    cursor.execute("SELECT 1")
+                connection.autocommit = True
+                with connection.cursor() as cursor:
+                    cursor.execute("BEGIN")
                 return pool, connection
             except psycopg2.Error:
                 pool.putconn(connection, close=True)
@@ -140,7 +142,19 @@ class Database:
             self._making.release()
 
 
-def _is_garbled(error: psycopg2.Error) -> bool:
+def _end(connection: Any, error: BaseException) -> None:
+    """Of a transaction that did not come through: nothing of it is left, or the connection is not used again."""
+    try:
+        if not _is_garbled(error):
+            with connection.cursor() as cursor:
+                cursor.execute("ROLLBACK")
+            return
+    except psycopg2.Error:
+        pass
+    connection.close()
+
+
+def _is_garbled(error: BaseException) -> bool:
     """What came is not Postgres' protocol, for which psycopg2 has no class of its own."""
     return type(error) is psycopg2.DatabaseError
 

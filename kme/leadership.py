@@ -4,8 +4,9 @@ The lock (an advisory one) belongs to a connection of its own: when that ends, w
 is free and another scheduler takes office within about a second. One that is paused would hold it on, hence Postgres
 ends the connection when it hears nothing for some seconds. A leader that does not know yet that it is none can't do
 harm: taking office counts a number up, and each transaction of the scheduler reads it first and fails if it is
-another's (fencing; Kleppmann, "How to do distributed locking", 2016). The row stays locked until the transaction's end,
-so that nobody takes office in the middle of it.
+another's (fencing; Kleppmann, "How to do distributed locking", 2016). It shares a second lock until its end, which is
+needed alone to take office: nobody does in the middle of it. (A lock of the number's row would do, but is written to
+disk, and most transactions only read.)
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from kme.errors import NotPrepared, Unavailable
 log = logging.getLogger(__name__)
 
 _LOCK = 0x716B6473  # any constant will do; each KME has a database of its own
+_FENCE = 0x716B6466
 _SILENCE_MS = 5_000
 
 
@@ -74,7 +76,10 @@ class Leadership:
 
     def check(self, sql: Any) -> None:
         """Within a transaction: it is committed under this one's number or not at all. Raises NotLeading."""
-        sql.execute("SELECT 1 FROM leadership WHERE term = %s FOR SHARE", (self.term,))
+        # Two statements: the second sees what was there once the first had the lock.
+        sql.execute(
+            "SELECT pg_advisory_xact_lock_shared(%s); SELECT 1 FROM leadership WHERE term = %s", (_FENCE, self.term)
+        )
         if sql.fetchone() is None:
             raise NotLeading("another scheduler of this KME is in office")
 
@@ -90,7 +95,10 @@ class Leadership:
     def _take_office(self, sql: Any) -> None:
         sql.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,))
         if sql.fetchone()[0]:
-            sql.execute("UPDATE leadership SET term = term + 1 RETURNING term")
+            # One transaction, as the connection commits whatever comes with one message.
+            sql.execute(
+                "SELECT pg_advisory_xact_lock(%s); UPDATE leadership SET term = term + 1 RETURNING term", (_FENCE,)
+            )
             self.term = sql.fetchone()[0]
             log.info("this scheduler is in office now, number %d", self.term)
 

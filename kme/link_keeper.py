@@ -160,8 +160,9 @@ class LinkKeeper:
             return 0
         # The rest of a block that is too short for a key of some connection is no supply for that one.
         largest_bits = max(one.key_size_bits for one in connections)
-        coming = self._coming()
-        confirmed = [one for one in self._blocks("confirmed") if one.uncut_bits >= largest_bits]
+        blocks = self._blocks("arriving", "received", "confirmed")
+        coming = self._coming([one for one in blocks if one.state != "confirmed"])
+        confirmed = [one for one in blocks if one.state == "confirmed" and one.uncut_bits >= largest_bits]
         uncut_bits = [one.uncut_bits for one in confirmed]
         wanted = whole_requests(connections) + self._requests.wanted(self.link.name)
         needed_bits = sum(claim.bits for claim in claims)
@@ -169,15 +170,14 @@ class LinkKeeper:
             self._rounds.order()
         return sum(uncut_bits)
 
-    def _coming(self) -> list[Block]:
-        """Blocks that will be confirmed any moment. One of which a QKDE died with its half never is: until it is given
+    def _coming(self, blocks: list[Block]) -> list[Block]:
+        """Those that will be confirmed any moment. One of which a QKDE died with its half never is: until it is given
         up, the pools must not wait for it."""
-        blocks = self._blocks("arriving") + self._blocks("received")
         ages_s = self._coming_ages.at(self._clock(), [one.block_id for one in blocks])
         return [one for one in blocks if ages_s[one.block_id] < _COMES_WITHIN_S]
 
-    def _blocks(self, state: str) -> list[Block]:
-        return self._records.blocks_of(self._settings.kme_id, self.link.name, state)
+    def _blocks(self, *states: str) -> list[Block]:
+        return self._records.blocks_of(self._settings.kme_id, self.link.name, *states)
 
     def _peer_blocks(self, state: str) -> list[Block]:
         return self._records.blocks_of(self.link.peer_kme_id, self.link.name, state)

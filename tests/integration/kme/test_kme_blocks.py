@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from kme.errors import Unavailable
 from kme.keywrap import block_context
 from mutual_tls.client import Refused, Unreachable
 
@@ -304,3 +305,17 @@ def test_a_block_is_not_closed_while_a_batch_of_it_is_unsettled(network):
     network.step_until(lambda: blocks(network.a, "closed"))
     assert len(pool_ids(network)) == 5
     network.assert_account_adds_up()
+
+
+def test_looking_for_blocks_that_are_done_with_waits_for_nobody_where_there_is_none(network):
+    """It is looked for in each of the scheduler's steps; the link's row is locked while a batch is recorded."""
+    filled(network)
+    database, records = network.a.entity.database, network.a.entity.block_records
+    with database.transaction() as sql:
+        records._lock(sql, "a-b")
+        records.start_closing("kme-a", "a-b", 1)
+        with pytest.raises(Unavailable):
+            records.start_closing("kme-a", "a-b", 10**6)
+    assert not blocks(network.a, "closing")
+    records.start_closing("kme-a", "a-b", 10**6)
+    assert blocks(network.a, "closing")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import contextmanager
 
 import psycopg2
 import pytest
 
 from kme.errors import Unavailable
+from kme.leadership import _LOCK as LEADERSHIP
 from kme.leadership import FencedDatabase, Leadership, NotLeading
 from kme.web.operator import health_app
 from mutual_tls.app import CALLER
@@ -33,7 +35,8 @@ def kill_leader(dsn):
     with psycopg2.connect(dsn) as connection, connection.cursor() as sql:
         sql.execute(
             "SELECT pg_terminate_backend(pid, 10000) FROM pg_locks WHERE locktype = 'advisory' AND granted"
-            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            " AND objid = %s AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+            (LEADERSHIP,),
         )
         count = len(sql.fetchall())
     connection.close()
@@ -141,6 +144,29 @@ def test_a_transaction_of_the_leader_is_over_before_another_takes_office(network
     finally:
         old.resign()
         new.resign()
+
+
+def test_a_step_that_finds_nothing_to_do_writes_nothing(network, monkeypatch):
+    """Where a transaction writes, if only the lock of a row, Postgres counts one up and writes to disk."""
+    database = network.a.entity.database
+    network.step_until(lambda: network.a.entity.pool_count(network.a.entity.catalogue.between("sae-a", "sae-b")) == 20)
+    for _ in range(3):
+        network.a.scheduler.step()  # what came last is noted
+    written, real = [], database.transaction
+
+    @contextmanager
+    def looked_at():
+        with real() as sql:
+            yield sql
+            sql.execute("SELECT pg_current_xact_id_if_assigned() IS NOT NULL AS written")
+            written.append(sql.fetchone()["written"])
+
+    monkeypatch.setattr(database, "transaction", looked_at)
+    network.a.scheduler.step()
+    assert written and not any(written)
+    with database.transaction() as sql:
+        sql.execute("SELECT 1 FROM link FOR SHARE")
+    assert written[-1]
 
 
 def test_a_second_process_takes_over_within_seconds_when_the_first_ones_connection_ends(network, two):

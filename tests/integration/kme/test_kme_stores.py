@@ -177,6 +177,39 @@ def test_a_transaction_that_raises_changes_nothing(network):
     assert not network.a.entity.records.has_sae("ghost")
 
 
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt, psycopg2.errors.DivisionByZero])
+def test_the_next_transaction_on_a_connection_has_nothing_of_one_that_raised(databases, error):
+    database = Database(databases["kme_a"], size=1, audit_key=b"")
+    with pytest.raises(error), database.transaction() as sql:
+        sql.execute("SET LOCAL lock_timeout = '7s'")
+        sql.execute("SELECT pg_advisory_xact_lock(1)")
+        sql.execute("SELECT 1 / 0" if error is psycopg2.errors.DivisionByZero else "SELECT 1")
+        raise error
+    with database.transaction() as sql:
+        sql.execute("SELECT current_setting('lock_timeout') AS timeout, count(*) AS n FROM pg_locks"
+                    " WHERE locktype = 'advisory' AND pid = pg_backend_pid()")  # fmt: skip
+        assert dict(sql.fetchone()) == {"timeout": "0", "n": 0}
+    database.close()
+
+
+def test_a_transaction_is_two_messages_beside_its_statements(databases, monkeypatch):
+    """Each costs the scheduler, which has many transactions in each step, a change of process."""
+    messages = []
+    wait = psycopg2.extensions.get_wait_callback()
+    database = Database(databases["kme_a"], size=1, audit_key=b"")
+    with database.transaction():
+        pass
+    monkeypatch.setattr(database, "_leave", None)  # nothing is opened anew
+    psycopg2.extensions.set_wait_callback(lambda connection: (messages.append(1), wait(connection)))
+    try:
+        with database.transaction() as sql:
+            sql.execute("SELECT 1")
+    finally:
+        psycopg2.extensions.set_wait_callback(wait)
+    assert len(messages) == 3
+    database.close()
+
+
 def test_more_threads_than_connections_wait_for_each_other(network):
     database = network.a.entity.database
 
