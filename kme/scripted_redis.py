@@ -26,11 +26,14 @@ _PRELUDES = {
 }
 
 
-def _timed_by_the_kernel(kind: type[redis.Connection]) -> type[redis.Connection]:
-    """With Python's own timeouts, each call of a socket first asks whether it would wait. The question lets another
-    thread have the interpreter, as the call does, and that is waited for."""
+def _own_kind(kind: type[redis.Connection]) -> type[redis.Connection]:
+    """A connection that one thread keeps. It is timed by the kernel: with Python's own timeouts, each call of a socket
+    first asks whether it would wait. The question lets another thread have the interpreter, as the call does, and that
+    is waited for. `run`: the server's, another one after each start; empty where that was not asked yet."""
 
-    class TimedByTheKernel(kind):
+    class OwnConnection(kind):
+        run = b""
+
         def _connect(self) -> socket.socket:
             sock = super()._connect()
             seconds, fraction = divmod(self.socket_timeout, 1)
@@ -40,7 +43,11 @@ def _timed_by_the_kernel(kind: type[redis.Connection]) -> type[redis.Connection]
             sock.settimeout(None)
             return sock
 
-    return TimedByTheKernel
+        def disconnect(self, *args: Any, **kwargs: Any) -> None:
+            self.run = b""
+            super().disconnect(*args, **kwargs)
+
+    return OwnConnection
 
 
 class ScriptedRedis:
@@ -63,10 +70,13 @@ class ScriptedRedis:
         texts = {path.stem: path.read_text("utf-8") for path in scripts.glob("*.lua")}
         preludes = {word: texts.pop(name) for name, word in _PRELUDES.items()}
         self._scripts = {}
+        self._told_run = set()
         for name, text in texts.items():
             needed = [prelude for word, prelude in preludes.items() if re.search(word, text)]
             self._scripts[name] = self._redis.register_script("".join([*needed, text]))
-        self._own_kind = _timed_by_the_kernel(self._redis.connection_pool.connection_class)
+            if re.search(_PRELUDES["witness"], text):
+                self._told_run.add(name)
+        self._own_kind = _own_kind(self._redis.connection_pool.connection_class)
         self._own = threading.local()
         self._all_own: WeakSet[redis.Connection] = WeakSet()  # every thread's, to be closed
 
@@ -74,6 +84,8 @@ class ScriptedRedis:
         """One of the scripts."""
         with self.answering():
             connection, sha = self._own_connection(), self._scripts[script].sha
+            if script in self._told_run:
+                args = [*args, connection.run]
             try:
                 return _asked(connection, "EVALSHA", sha, len(keys), *keys, *args)
             except redis.exceptions.NoScriptError:  # the server has started anew
@@ -89,12 +101,14 @@ class ScriptedRedis:
             self._all_own.add(connection)
         connection.connect()  # where it is not
         try:
-            if not connection.can_read():
-                return connection
+            has_ended = connection.can_read()
         except redis.ConnectionError:
-            pass
-        connection.disconnect()  # closed by the server, or the rest of an answer that was given up
-        connection.connect()
+            has_ended = True
+        if has_ended:
+            connection.disconnect()  # closed by the server, or the rest of an answer that was given up
+            connection.connect()
+        if not connection.run:
+            connection.run = _run_in(_asked(connection, "INFO", "server"))
         return connection
 
     def connect(self) -> None:
@@ -131,3 +145,10 @@ class ScriptedRedis:
 def _asked(connection: redis.Connection, *command: Any) -> Any:
     connection.send_command(*command)
     return connection.read_response()
+
+
+def _run_in(answer: Any) -> bytes:
+    found = re.search(rb"run_id:([0-9a-f]+)", answer) if isinstance(answer, bytes) else None
+    if found is None:
+        raise redis.ConnectionError("the server does not tell its run")
+    return found[1]

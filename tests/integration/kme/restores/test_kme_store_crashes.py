@@ -24,6 +24,25 @@ def test_a_killed_redis_waits_for_the_peer_and_goes_on(running, stores, received
     assert_service_is_back(running, received)
 
 
+def test_what_a_script_is_told_of_the_servers_run_is_of_the_one_that_it_reaches(running, stores):
+    """On one connection it is asked once; scripts themselves do not ask (db/lua/witness.lua)."""
+    url, store = stores["kme-a"].redis.url, running.a.entity.witness_store
+
+    def seen() -> tuple[str, list[str]]:
+        with redis.Redis.from_url(url) as client:
+            client.config_resetstat()
+            runs = [store.read().run for _ in range(3)]
+            assert client.info("commandstats").get("cmdstat_info", {"calls": 0})["calls"] <= 1
+            return client.info("server")["run_id"], runs
+
+    store.read()
+    before, told = seen()
+    assert told == [before] * 3
+    stores["kme-a"].redis.crash()
+    after, told = seen()
+    assert told == [after] * 3 and after != before
+
+
 def test_redis_killed_in_the_middle_of_deliveries_loses_none_and_repeats_none(running, stores, received):
     """What was on its way counts as delivered; what was answered is never given again."""
 
