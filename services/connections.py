@@ -12,6 +12,7 @@ import logging
 import select
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -22,6 +23,7 @@ from gunicorn.workers.gthread import TConn
 
 from mutual_tls.server_tls import ServerTls
 
+from . import processors
 from .arriving import Arriving, Unacceptable
 from .parsing import RememberingParser
 
@@ -58,7 +60,8 @@ class ListenerConnection(TConn):
         self.until = self.accepted_at + cfg.limits.handshake_s
         self.descriptor = sock.fileno()
         self._has_answered = False
-        self.waits_for = 0  # events; 0 while a thread has it
+        self.begins_to_wait = threading.Lock()
+        self.waits_for = 0  # events, while no thread has it
         self._tls = tls
         self._answer = answer
         self._life = self._served()
@@ -91,7 +94,7 @@ class ListenerConnection(TConn):
         try:
             self.sock = self._tls.wrap(self.sock)
             socket.socket.setblocking(self.sock, False)
-            yield from _when_possible(self.sock.do_handshake)
+            yield from _when_possible(self._shake_hands)
         except (OSError, TimeUp) as error:
             cause = getattr(error, "verify_message", "") or getattr(error, "reason", "") or str(error)
             cause = "it took too long" if isinstance(error, TimeUp) else cause
@@ -100,6 +103,10 @@ class ListenerConnection(TConn):
         self.caller = self.sock.caller = self.sock.getpeercert(binary_form=True)
         self.parser = RememberingParser(self.cfg, self.sock, self.client)
         return True
+
+    def _shake_hands(self) -> None:
+        with processors.anywhere():
+            self.sock.do_handshake()
 
     def _one_request(self) -> Iterator[int]:
         """Whether there may be another."""

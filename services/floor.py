@@ -39,6 +39,7 @@ def make(settings: Settings) -> Server:
         threads=THREADS,
         limits=settings.limits,
         workers=settings.worker_count,
+        processor=settings.processor,
     )
 
 

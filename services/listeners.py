@@ -27,7 +27,7 @@ from mutual_tls.contexts import Credentials
 from mutual_tls.server_tls import ServerTls
 from qkd_lab import __version__
 
-from . import metrics
+from . import metrics, processors
 from .connections import RequestSocket
 from .limits import Limits
 from .observed import observed
@@ -59,7 +59,8 @@ class Server(BaseApplication):
 
     `background`, if given, runs in a thread of each worker; its event is set when the worker stops. `needs`:
     the others without whom it can't do its work, each with a check that raises where they do not answer. `asked`:
-    metrics beside those that every process has.
+    metrics beside those that every process has. `processor`: on which of those that it may use the first worker stays,
+    and the next on the next.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Server(BaseApplication):
         *,
         threads: int,
         workers: int = 1,
+        processor: int | None = None,
         limits: Limits | None = None,
         background: Callable[[threading.Event], None] | None = None,
         needs: Mapping[str, Callable[[], object]] | None = None,
@@ -79,6 +81,7 @@ class Server(BaseApplication):
         self._credentials = credentials
         self._listeners = listeners
         self._options = {"threads": threads, "workers": workers}
+        self._processor = processor
         self._limits = within_descriptors(limits or Limits(), sum(len(one.binds) for one in listeners))
         self._background = background
         self._needs = needs or {}
@@ -112,6 +115,8 @@ class Server(BaseApplication):
             "forwarded_allow_ips": "",  # nobody may say on whose behalf, or by what scheme, he calls
             "graceful_timeout": GRACEFUL_STOP_S,
             "timeout": WORKER_SILENCE_S,
+            "pre_fork": self._place,
+            "post_fork": _stay,
             "post_worker_init": self._start_threads,
             "child_exit": self._worker_ended,
             "control_socket_disable": True,
@@ -157,6 +162,11 @@ class Server(BaseApplication):
         yield "qkd_process_start_time_seconds", (), self._about["started_at"]
         shown = x509.load_pem_x509_certificate(self._credentials.certificate.read_bytes())
         yield "qkd_certificate_expiry_timestamp_seconds", (), shown.not_valid_after_utc.timestamp()
+
+    def _place(self, arbiter: Any, worker: ProcessWorker) -> None:
+        """In the master, which knows where the others are."""
+        if self._processor is not None:
+            worker.processor = processors.choose(self._processor, (one.processor for one in arbiter.WORKERS.values()))
 
     def _worker_ended(self, arbiter: Any, worker: ProcessWorker) -> None:
         metrics.worker_ended(worker.pid)
@@ -205,11 +215,17 @@ def within_descriptors(limits: Limits, bind_count: int) -> Limits:
     return replace(limits, connection_count=fitting)
 
 
+def _stay(_: Any, worker: ProcessWorker) -> None:
+    if worker.processor is not None:
+        processors.stay(worker.processor)
+
+
 class ProcessWorker(ListenerWorker):
-    """A worker that tells its background work when to stop."""
+    """A worker that tells its background work when to stop. `processor`: on which it is to stay, if on one."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.processor: int | None = None
         self.stopping = threading.Event()
 
     def handle_exit(self, sig: Any, frame: Any) -> None:

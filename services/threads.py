@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import select
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from .connections import ListenerConnection
 
@@ -27,30 +27,23 @@ class ListenerThreads:
         self._begin = begin
         self._over = over
         self._epoll = select.epoll()
-        self._changing = threading.Lock()  # of who has a connection
-        self._connections: dict[int, ListenerConnection] = {}
+        # By descriptor. To take one out is one step of the interpreter: two threads can't have the same.
+        self._waiting: dict[int, ListenerConnection] = {}
         for number in range(count):
             threading.Thread(target=self._serve, name=f"{name}-{number}", daemon=True).start()
 
     def add(self, conn: ListenerConnection) -> None:
-        self._connections[conn.descriptor] = conn
         self._epoll.register(conn.descriptor, 0)
         self._wait(conn, select.EPOLLIN)
 
-    def close(self, conn: ListenerConnection) -> None:
-        """Of a connection that was taken, or is over. The kernel forgets its descriptor by itself."""
-        del self._connections[conn.descriptor]
-        conn.close()
-
-    def waiting(self) -> Iterator[ListenerConnection]:
+    def waiting(self) -> list[ListenerConnection]:
         """Those that no thread has just now."""
-        return (conn for conn in list(self._connections.values()) if conn.waits_for)
+        return list(self._waiting.values())
 
     def take(self, conn: ListenerConnection) -> bool:
-        """Whether it still waited; then it is the caller's."""
-        with self._changing:
-            waited, conn.waits_for = conn.waits_for, 0
-        return bool(waited)
+        """Whether it still waited; then it is the caller's, the worker's main thread."""
+        with conn.begins_to_wait:  # or it might be closed, and its descriptor another's, before `epoll` has heard of it
+            return self._waiting.pop(conn.descriptor, None) is not None
 
     def go_on(self, conn: ListenerConnection, time_is_up: bool = False) -> None:
         """Of a connection that was taken: what can be done for it now."""
@@ -65,8 +58,10 @@ class ListenerThreads:
             self._over(conn)
 
     def _wait(self, conn: ListenerConnection, events: int) -> None:
-        with self._changing:
+        # One lock for all of them would be waited for by every second request, as `modify` lets go of Python's.
+        with conn.begins_to_wait:
             conn.waits_for = events
+            self._waiting[conn.descriptor] = conn
             self._epoll.modify(conn.descriptor, events | select.EPOLLONESHOT)
 
     def _serve(self) -> None:
@@ -76,6 +71,6 @@ class ListenerThreads:
             log.exception("listener %s: a thread begins unprepared", self.name)
         while True:
             for descriptor, _ in self._epoll.poll(maxevents=1):
-                conn = self._connections.get(descriptor)
-                if conn is not None and self.take(conn):
+                conn = self._waiting.pop(descriptor, None)
+                if conn is not None:
                     self.go_on(conn)

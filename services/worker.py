@@ -76,7 +76,7 @@ class ListenerWorker(ThreadWorker):
         self.nr_conns -= 1
         self.cfg.turns.says(self.age, self.nr_conns)
         self._open[conn.server] -= 1
-        self._threads_of(conn).close(conn)
+        conn.close()
 
     def _threads_of(self, conn: ListenerConnection) -> ListenerThreads:
         return self._listeners[conn.server][1]

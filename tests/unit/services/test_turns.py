@@ -1,5 +1,7 @@
-"""Connections that come at once are shared out among the workers of a process: a real server with two of them."""
+"""A real server with two workers: connections that come at once are shared out among them, and processors."""
 
+import os
+import signal
 import socket
 import ssl
 import subprocess
@@ -10,6 +12,7 @@ from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mutual_tls.contexts import Credentials, client_context
@@ -37,7 +40,7 @@ SERVER = """
         return app
 
     listeners = [Listener("kme", (f"127.0.0.1:{sys.argv[2]}",), folder / "trust" / "kme.pem", app)]
-    Server("kme-a", Credentials.in_folder(folder), listeners, threads=2, workers=2).run()
+    Server("kme-a", Credentials.in_folder(folder), listeners, threads=2, workers=2, processor=1).run()
 """
 
 
@@ -49,7 +52,7 @@ def pki(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def address(pki):
+def server(pki):
     (port,) = free_ports(1)
     process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(SERVER), str(pki), str(port)], cwd=CHECKOUT)
     try:
@@ -57,10 +60,15 @@ def address(pki):
         while len(set(workers_of(pki, ("127.0.0.1", port), 4))) < 2:
             assert process.poll() is None and time.monotonic() < until_s, "two workers do not serve"
             time.sleep(0.05)
-        yield "127.0.0.1", port
+        yield psutil.Process(process.pid), ("127.0.0.1", port)
     finally:
         process.terminate()
         process.wait(15)
+
+
+@pytest.fixture
+def address(server):
+    return server[1]
 
 
 def workers_of(pki, address, count):
@@ -93,6 +101,30 @@ def test_what_comes_at_once_is_shared_out_among_the_workers(pki, address):
         counts = Counter(workers_of(pki, address, AT_ONCE))
         assert counts.total() == AT_ONCE
         assert len(counts) == 2 and min(counts.values()) >= AT_ONCE / 4
+
+
+def places(server) -> dict[int, set[tuple[int, ...]]]:
+    """Of each worker: where its threads may run."""
+    return {
+        worker.pid: {tuple(os.sched_getaffinity(thread.id)) for thread in worker.threads()}
+        for worker in server.children()
+    }
+
+
+def test_each_worker_stays_on_a_processor_and_who_comes_after_it_on_the_same(pki, server):
+    process, address = server
+    usable = sorted(os.sched_getaffinity(0))
+    first, second = ({(usable[i % len(usable)],)} for i in (1, 2))
+    before = places(process)  # after the handshakes by which the fixture has seen that both serve
+    assert [before[pid] for pid in sorted(before)] == [first, second]
+    gone = min(before)
+    os.kill(gone, signal.SIGKILL)
+    until_s = time.monotonic() + 20
+    while len(answering := set(workers_of(pki, address, 8))) < 2 or str(gone) in answering:
+        assert time.monotonic() < until_s, "no worker has come after the one that was killed"
+    after = places(process)
+    assert [after[pid] for pid in sorted(after)] == [second, first]
+    assert process.cpu_affinity() == usable, "the master is not moved"
 
 
 def slept(monkeypatch, shared, worker) -> bool:
