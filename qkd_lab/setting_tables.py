@@ -142,17 +142,6 @@ ENVIRONMENT = (
     ),
     Setting("QKD_WORKERS", int, 1, "Worker processes of a KME's server (docs/replicas.md).", "KME", 1, 16),
     Setting(
-        "QKD_PROCESSOR",
-        int,
-        None,
-        "The processor on which its first worker stays, counted from 0 and around of those that it may use; the next on"
-        " the next. `qkd-lab up` gives a KME the number of its port for SAEs. Empty: the kernel moves them"
-        " (docs/performance.md).",
-        "KME",
-        0,
-        2**16 - 1,
-    ),
-    Setting(
         "QKD_LOG_LEVEL",
         str,
         "INFO",

@@ -39,7 +39,6 @@ def make(settings: Settings) -> Server:
         threads=THREADS,
         limits=settings.limits,
         workers=settings.worker_count,
-        processor=settings.processor,
     )
 
 

@@ -77,7 +77,6 @@ def make(settings: Settings) -> Server:
         threads=THREADS,
         limits=settings.limits,
         workers=settings.worker_count,
-        processor=settings.processor,
         background=audit_revocations(settings, authorities.values(), kme.revocations),
         needs=needs_of(kme),
         asked=[store_metrics(kme)],

@@ -59,8 +59,7 @@ class Server(BaseApplication):
 
     `background`, if given, runs in a thread of each worker; its event is set when the worker stops. `needs`:
     the others without whom it can't do its work, each with a check that raises where they do not answer. `asked`:
-    metrics beside those that every process has. `processor`: on which of those that it may use the first worker stays,
-    and the next on the next.
+    metrics beside those that every process has.
     """
 
     def __init__(
@@ -71,7 +70,6 @@ class Server(BaseApplication):
         *,
         threads: int,
         workers: int = 1,
-        processor: int | None = None,
         limits: Limits | None = None,
         background: Callable[[threading.Event], None] | None = None,
         needs: Mapping[str, Callable[[], object]] | None = None,
@@ -81,7 +79,6 @@ class Server(BaseApplication):
         self._credentials = credentials
         self._listeners = listeners
         self._options = {"threads": threads, "workers": workers}
-        self._processor = processor
         self._limits = within_descriptors(limits or Limits(), sum(len(one.binds) for one in listeners))
         self._background = background
         self._needs = needs or {}
@@ -165,8 +162,7 @@ class Server(BaseApplication):
 
     def _place(self, arbiter: Any, worker: ProcessWorker) -> None:
         """In the master, which knows where the others are."""
-        if self._processor is not None:
-            worker.processor = processors.choose(self._processor, (one.processor for one in arbiter.WORKERS.values()))
+        worker.processor = processors.choose(arbiter.num_workers, [one.processor for one in arbiter.WORKERS.values()])
 
     def _worker_ended(self, arbiter: Any, worker: ProcessWorker) -> None:
         metrics.worker_ended(worker.pid)

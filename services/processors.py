@@ -1,4 +1,4 @@
-"""Workers that stay on one processor each (`QKD_PROCESSOR`).
+"""Workers that stay on one processor each, where there are at least as many of them as processors.
 
 The threads of a worker take turns at Python's lock. One that is woken on another processor finds the lock taken, and
 waits a second time; where all of them are on one, it runs when the one before has nothing left to do, and finds in the
@@ -16,12 +16,17 @@ from contextlib import contextmanager, suppress
 _all: set[int] = set()  # those that this process might use before it was to stay on one
 
 
-def choose(first: int, taken: Iterable[int | None]) -> int:
-    """For one more worker, beside those that stay on `taken`: the one that fewest have, beginning with the `first` of
-    those that this process may use, counted from 0 and around."""
+def choose(worker_count: int, taken: Iterable[int | None]) -> int | None:
+    """For one more of so many workers, beside those that stay on `taken`: the processor that fewest of them have.
+
+    None where there are fewer workers than processors. They would lose by it where others want the ones that they have:
+    one of them serves a disk's interrupts, for instance, and which that is can't be told.
+    """
     usable = sorted(os.sched_getaffinity(0))
+    if not 1 < len(usable) <= worker_count:
+        return None
     counts = Counter(taken)
-    return min((usable[(first + i) % len(usable)] for i in range(len(usable))), key=counts.__getitem__)
+    return min(usable, key=counts.__getitem__)
 
 
 def stay(processor: int) -> None:

@@ -45,7 +45,6 @@ class Settings:
     log_level: str
     log_format: str
     worker_count: int
-    processor: int | None
     limits: Limits
     keys: Path
     appendfsync: str  # what Redis is meant to have
@@ -78,7 +77,6 @@ class Settings:
             log_level=found["QKD_LOG_LEVEL"],
             log_format=found["QKD_LOG_FORMAT"],
             worker_count=found["QKD_WORKERS"],
-            processor=found["QKD_PROCESSOR"],
             limits=Limits(
                 *(found[f"QKD_{name}_TIMEOUT_S"] for name in ("HANDSHAKE", "IDLE", "REQUEST", "ANSWER")),
                 connection_count=found["QKD_MAX_CONNECTIONS"],

@@ -26,11 +26,10 @@ class Floor:
     """A process with the certificate of the KME that serves `sae`, on a free port; `folder` is private and temporary.
     It ends with the `with`, and also when this process is killed."""
 
-    def __init__(self, lab: LabFolder, sae: Sae, worker_count: int, processor: int | None, folder: Path) -> None:
+    def __init__(self, lab: LabFolder, sae: Sae, worker_count: int, folder: Path) -> None:
         self._lab = lab
         self._sae = sae
         self._worker_count = worker_count
-        self._processor = processor
         self._folder = folder
         self._process: psutil.Process | None = None
         self.url = ""
@@ -55,7 +54,6 @@ class Floor:
             "QKD_SECRETS": str(self._folder),
             "QKD_STATE": str(self._folder / "state"),
             "QKD_WORKERS": str(self._worker_count),
-            "QKD_PROCESSOR": "" if self._processor is None else str(self._processor),
             "PROMETHEUS_MULTIPROC_DIR": str(self._folder / "metrics"),
         }
         launcher = Launcher()

@@ -39,11 +39,3 @@ class Processors:
         with contextlib.suppress(psutil.Error, KeyError):
             return max(1, len(psutil.Process(self._pids[name]).children()))
         return 1
-
-    def first_processor(self, name: str) -> int | None:
-        """On which one a server's first worker stays, counted among those that this process may use; None where the
-        workers are moved, or that is not known here."""
-        with contextlib.suppress(psutil.Error, KeyError, IndexError, ValueError):
-            (stays_on,) = min(psutil.Process(self._pids[name]).children(), key=lambda one: one.pid).cpu_affinity()
-            return sorted(psutil.Process().cpu_affinity()).index(stays_on)
-        return None

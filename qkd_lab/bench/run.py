@@ -96,12 +96,12 @@ def bench(operator: Operator, link: Link, cells: Sequence[Cell], folder: Path, s
         pool = ends.enter_context(Pool(operator, link, max(wanted, 2 * largest), say))
         worker_count = processors.worker_count(pool.master.kme.id)
         say("starting the floor")
-        floors = {}
-        for method, sae in {"enc_keys": pool.master, "dec_keys": pool.slave}.items():
-            if any(cell.method == method for cell in cells):
-                processor = processors.first_processor(sae.kme.id)
-                floor = Floor(operator.lab, sae, worker_count, processor, private_folder(folder / method))
-                floors[method] = ends.enter_context(floor)
+        callers = {"enc_keys": pool.master, "dec_keys": pool.slave}
+        floors = {
+            method: ends.enter_context(Floor(operator.lab, sae, worker_count, private_folder(folder / method)))
+            for method, sae in callers.items()
+            if any(cell.method == method for cell in cells)
+        }
         driver = Driver(pool, processors, folder, say)
         under = _Floors(driver, floors)
         measured = [Measured(cell, under.load(cell), driver.drive(cell)) for cell in cells]

@@ -109,8 +109,7 @@ def _service(
         lab.log(process.name),
         state,
         {
-            **(_placed(book[process.name]) if process.kind == "kme" else {}),
-            **environ,  # which may say another, or nothing
+            **environ,
             "PYTHONPATH": os.pathsep.join(path),
             "PYTHONUNBUFFERED": "1",
             "QKD_PROCESS": process.name,
@@ -125,11 +124,6 @@ def _service(
         },
         after=(f"postgres-{process.site}", f"redis-{process.site}") if needs_stores else (),
     )
-
-
-def _placed(addresses: Mapping[str, str]) -> dict[str, str]:
-    """KMEs of a lab have ports that follow each other, as a rule, and those of labs beside it have others."""
-    return {"QKD_PROCESSOR": addresses["sae"].rpartition(":")[2]}
 
 
 def _health(lab: LabFolder, process: Process, address: str) -> Callable[[], None]:

@@ -18,21 +18,31 @@ def four(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {2, 3, 6, 7})
 
 
-@pytest.mark.parametrize(("first", "expected"), [(0, [2, 3, 6, 7, 2, 3]), (1, [3, 6, 7, 2, 3, 6]), (8001, [3, 6, 7])])
-def test_workers_are_placed_one_after_the_other_and_around(four, first, expected):
+@pytest.mark.parametrize(("worker_count", "expected"), [(4, [2, 3, 6, 7]), (6, [2, 3, 6, 7, 2, 3])])
+def test_each_of_many_workers_has_its_place(four, worker_count, expected):
     taken = []
-    for _ in expected:
-        taken.append(processors.choose(first, taken))
+    for _ in range(worker_count):
+        taken.append(processors.choose(worker_count, taken))
     assert taken == expected
 
 
+@pytest.mark.parametrize("worker_count", [1, 3])
+def test_fewer_workers_than_processors_are_moved_as_the_kernel_likes(four, worker_count):
+    assert processors.choose(worker_count, []) is None
+
+
+def test_on_one_processor_there_is_nothing_to_choose(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    assert processors.choose(2, []) is None
+
+
 def test_one_more_takes_the_place_of_one_that_has_ended(four):
-    assert processors.choose(0, [2, 3, 7]) == 6
-    assert processors.choose(0, [2, 3, 6, 7, 2, 3, 7]) == 6
+    assert processors.choose(4, [2, 3, 7]) == 6
+    assert processors.choose(7, [2, 3, 6, 7, 2, 3, 7]) == 6
 
 
 def test_those_that_stay_nowhere_take_no_place(four):
-    assert processors.choose(1, [None, None]) == 3
+    assert processors.choose(4, [None, None]) == 2
 
 
 @pytest.fixture
