@@ -6,6 +6,7 @@ import re
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +19,9 @@ from redis.retry import Retry
 
 from kme.errors import Unavailable
 
+# A server that has answered a moment ago has not ended and started anew since.
+_LOOKED_AT_AFTER_S = 0.05
+
 # Put before the scripts that call one of their functions.
 _PRELUDES = {
     "clock": r"\bsite_clocks\(",
@@ -29,10 +33,12 @@ _PRELUDES = {
 def _own_kind(kind: type[redis.Connection]) -> type[redis.Connection]:
     """A connection that one thread keeps. It is timed by the kernel: with Python's own timeouts, each call of a socket
     first asks whether it would wait. The question lets another thread have the interpreter, as the call does, and that
-    is waited for. `run`: the server's, another one after each start; empty where that was not asked yet."""
+    is waited for. For the same reason it is not looked at each time whether the server has closed it. `run`: the
+    server's, another one after each start; empty where that was not asked yet."""
 
     class OwnConnection(kind):
         run = b""
+        answered_at_s = -_LOOKED_AT_AFTER_S  # when the last answer had come, if nothing went wrong since
 
         def _connect(self) -> socket.socket:
             sock = super()._connect()
@@ -100,16 +106,22 @@ class ScriptedRedis:
             connection = self._own.connection = self._own_kind(**pool.connection_kwargs)
             self._all_own.add(connection)
         connection.connect()  # where it is not
+        if time.monotonic() > connection.answered_at_s + _LOOKED_AT_AFTER_S:
+            self._look_at(connection)
+        if not connection.run:
+            connection.run = _run_in(_asked(connection, "INFO", "server"))
+        return connection
+
+    @staticmethod
+    def _look_at(connection: redis.Connection) -> None:
+        """Makes it anew where the server has closed it, or where the rest of an answer lies there that was given up."""
         try:
             has_ended = connection.can_read()
         except redis.ConnectionError:
             has_ended = True
         if has_ended:
-            connection.disconnect()  # closed by the server, or the rest of an answer that was given up
+            connection.disconnect()
             connection.connect()
-        if not connection.run:
-            connection.run = _run_in(_asked(connection, "INFO", "server"))
-        return connection
 
     def connect(self) -> None:
         """Makes this thread's connection before it is needed. A store that does not answer is met by who needs it."""
@@ -143,8 +155,11 @@ class ScriptedRedis:
 
 
 def _asked(connection: redis.Connection, *command: Any) -> Any:
+    connection.answered_at_s = -_LOOKED_AT_AFTER_S
     connection.send_command(*command)
-    return connection.read_response()
+    answer = connection.read_response()
+    connection.answered_at_s = time.monotonic()
+    return answer
 
 
 def _run_in(answer: Any) -> bytes:

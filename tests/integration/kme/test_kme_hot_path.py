@@ -9,6 +9,9 @@ import psycopg2
 import pytest
 import redis
 
+from kme import scripted_redis
+from kme.errors import Unavailable
+
 from kme_steps import filled
 
 LATEST_QUERIES = "SELECT datname, max(query_start) FROM pg_stat_activity WHERE datname LIKE 'kme_%' GROUP BY 1"
@@ -146,11 +149,42 @@ def test_threads_keep_their_connections_to_redis(full, redis_urls):
         assert client.info("stats")["total_connections_received"] == before
 
 
-def test_a_connection_that_redis_has_closed_costs_no_request(full, redis_urls):
+@pytest.mark.parametrize("looked_at_after_s", [0, None])
+def test_a_connection_that_redis_has_closed_costs_no_request(full, redis_urls, monkeypatch, looked_at_after_s):
+    """Where it was used a moment ago, it takes a moment."""
+    if looked_at_after_s is not None:
+        monkeypatch.setattr(scripted_redis, "_LOOKED_AT_AFTER_S", looked_at_after_s)
     with redis.Redis.from_url(redis_urls["kme-a"]) as client:
         assert take(full.a).status_code == 200
+        answered_s = time.monotonic()
         client.client_kill_filter(_type="normal", skipme=True)
+        while time.monotonic() <= answered_s + scripted_redis._LOOKED_AT_AFTER_S:
+            client.ping()
         assert take(full.a).status_code == 200
+
+
+def unsent(*_):
+    raise redis.ConnectionError
+
+
+def test_a_connection_is_not_looked_at_again_unless_its_last_answer_is_old_or_did_not_come(full, monkeypatch):
+    store, looked = full.a.entity.keystore, []
+    monkeypatch.setattr(scripted_redis, "_LOOKED_AT_AFTER_S", 3600)
+    monkeypatch.setattr(store, "_look_at", looked.append)
+    for _ in range(3):
+        store.clocks_ms()
+    assert not looked
+    with monkeypatch.context() as once, pytest.raises(Unavailable):
+        once.setattr(store._own.connection, "send_command", unsent)
+        store.clocks_ms()
+    assert not looked
+    store.clocks_ms()
+    assert len(looked) == 1
+    store.clocks_ms()
+    assert len(looked) == 1
+    monkeypatch.setattr(scripted_redis, "_LOOKED_AT_AFTER_S", 0)
+    store.clocks_ms()
+    assert len(looked) == 2
 
 
 def test_a_server_that_has_forgotten_the_scripts_is_told_them_again(full, redis_urls):
