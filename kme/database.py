@@ -78,6 +78,8 @@ class Database:
                     if cursor.entries:
                         append(cursor, self._audit_key, cursor.entries)
                     cursor.execute("COMMIT")
+                    if cursor.statusmessage != "COMMIT":  # Postgres says ROLLBACK, which is no error to it
+                        raise psycopg2.errors.InFailedSqlTransaction("a statement of it had failed: nothing is written")
             except BaseException as error:
                 _end(connection, error)
                 raise
@@ -107,7 +109,7 @@ class Database:
             try:
                 connection.autocommit = True
                 with connection.cursor() as cursor:
-                    cursor.execute("BEGIN")
+                    cursor.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
                 return pool, connection
             except psycopg2.Error:
                 pool.putconn(connection, close=True)

@@ -76,7 +76,7 @@ class Leadership:
 
     def check(self, sql: Any) -> None:
         """Within a transaction: it is committed under this one's number or not at all. Raises NotLeading."""
-        # Two statements: the second sees what was there once the first had the lock.
+        # Two statements: the second sees, in READ COMMITTED, what was there once the first had the lock.
         sql.execute(
             "SELECT pg_advisory_xact_lock_shared(%s); SELECT 1 FROM leadership WHERE term = %s", (_FENCE, self.term)
         )

@@ -60,7 +60,7 @@ class ListenerConnection(TConn):
         self.until = self.accepted_at + cfg.limits.handshake_s
         self.descriptor = sock.fileno()
         self._has_answered = False
-        self.begins_to_wait = threading.Lock()
+        self.begins_to_wait = threading.Lock()  # till `epoll` has heard of it
         self.waits_for = 0  # events, while no thread has it
         self._tls = tls
         self._answer = answer
@@ -81,7 +81,8 @@ class ListenerConnection(TConn):
 
     def close(self, graceful: bool = False) -> None:
         self._life.close()
-        util.close(self.sock)
+        with self.begins_to_wait:  # or `epoll` would be told of a descriptor that is nobody's, or another's, by now
+            util.close(self.sock)
 
     def _served(self) -> Iterator[int]:
         if (yield from self._handshake()):

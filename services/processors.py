@@ -1,4 +1,4 @@
-"""Workers that stay on one processor each, where there are at least as many of them as processors.
+"""Workers that stay on one processor each, where each processor gets as many.
 
 The threads of a worker take turns at Python's lock. One that is woken on another processor finds the lock taken, and
 waits a second time; where all of them are on one, it runs when the one before has nothing left to do, and finds in the
@@ -19,11 +19,12 @@ _all: set[int] = set()  # those that this process might use before it was to sta
 def choose(worker_count: int, taken: Iterable[int | None]) -> int | None:
     """For one more of so many workers, beside those that stay on `taken`: the processor that fewest of them have.
 
-    None where there are fewer workers than processors. They would lose by it where others want the ones that they have:
-    one of them serves a disk's interrupts, for instance, and which that is can't be told.
+    None where not every processor would have as many: of kept connections each worker has as many as the next. Nor do
+    fewer workers than processors gain for certain: one of these serves a disk's interrupts, for instance, and which
+    that is can't be told.
     """
     usable = sorted(os.sched_getaffinity(0))
-    if not 1 < len(usable) <= worker_count:
+    if len(usable) == 1 or worker_count % len(usable):
         return None
     counts = Counter(taken)
     return min(usable, key=counts.__getitem__)

@@ -33,8 +33,7 @@ class ListenerThreads:
             threading.Thread(target=self._serve, name=f"{name}-{number}", daemon=True).start()
 
     def add(self, conn: ListenerConnection) -> None:
-        self._epoll.register(conn.descriptor, 0)
-        self._wait(conn, select.EPOLLIN)
+        self._wait(conn, select.EPOLLIN, self._epoll.register)
 
     def waiting(self) -> list[ListenerConnection]:
         """Those that no thread has just now."""
@@ -42,27 +41,28 @@ class ListenerThreads:
 
     def take(self, conn: ListenerConnection) -> bool:
         """Whether it still waited; then it is the caller's, the worker's main thread."""
-        with conn.begins_to_wait:  # or it might be closed, and its descriptor another's, before `epoll` has heard of it
+        with conn.begins_to_wait:
             return self._waiting.pop(conn.descriptor, None) is not None
 
     def go_on(self, conn: ListenerConnection, time_is_up: bool = False) -> None:
         """Of a connection that was taken: what can be done for it now."""
         try:
             events = conn.go_on(time_is_up)
+            if events:
+                self._wait(conn, events, self._epoll.modify)
         except Exception:
             log.exception("listener %s: a connection failed", self.name)
+            self._waiting.pop(conn.descriptor, None)
             events = 0
-        if events:
-            self._wait(conn, events)
-        else:
+        if not events:
             self._over(conn)
 
-    def _wait(self, conn: ListenerConnection, events: int) -> None:
-        # One lock for all of them would be waited for by every second request, as `modify` lets go of Python's.
+    def _wait(self, conn: ListenerConnection, events: int, tell: Callable[[int, int], object]) -> None:
+        # One lock for all of them would be waited for in every request, as `modify` lets go of Python's.
         with conn.begins_to_wait:
             conn.waits_for = events
             self._waiting[conn.descriptor] = conn
-            self._epoll.modify(conn.descriptor, events | select.EPOLLONESHOT)
+            tell(conn.descriptor, events | select.EPOLLONESHOT)
 
     def _serve(self) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -192,14 +193,38 @@ def test_the_next_transaction_on_a_connection_has_nothing_of_one_that_raised(dat
     database.close()
 
 
-def test_a_transaction_is_two_messages_beside_its_statements(databases, monkeypatch):
+def test_a_transaction_of_which_a_statement_failed_does_not_end_as_if_it_was_written(databases):
+    database = Database(databases["kme_a"], size=1, audit_key=b"")
+    failed = psycopg2.errors.InFailedSqlTransaction
+    with pytest.raises(failed), database.transaction() as sql, suppress(psycopg2.errors.DivisionByZero):
+        sql.execute("SELECT 1 / 0")
+    with database.transaction() as sql:
+        sql.execute("SELECT 1")
+    database.close()
+
+
+def test_transactions_see_what_others_have_written_meanwhile_whatever_the_databases_default(fresh_dsn):
+    """As the fence of who is in office needs it (kme/leadership.py)."""
+    admin = psycopg2.connect(fresh_dsn)
+    with admin, admin.cursor() as sql:
+        sql.execute("ALTER DATABASE fresh SET default_transaction_isolation = 'repeatable read'")
+    admin.close()
+    database = Database(fresh_dsn, size=1, audit_key=b"")
+    with database.transaction() as sql:
+        for name, expected in (("default_transaction_isolation", "repeatable read"),
+                               ("transaction_isolation", "read committed")):  # fmt: skip
+            sql.execute("SELECT current_setting(%s) AS level", (name,))
+            assert sql.fetchone()["level"] == expected
+    database.close()
+
+
+def test_a_transaction_is_two_messages_beside_its_statements(databases):
     """Each costs the scheduler, which has many transactions in each step, a change of process."""
     messages = []
     wait = psycopg2.extensions.get_wait_callback()
     database = Database(databases["kme_a"], size=1, audit_key=b"")
     with database.transaction():
         pass
-    monkeypatch.setattr(database, "_leave", None)  # nothing is opened anew
     psycopg2.extensions.set_wait_callback(lambda connection: (messages.append(1), wait(connection)))
     try:
         with database.transaction() as sql:

@@ -18,7 +18,7 @@ def four(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {2, 3, 6, 7})
 
 
-@pytest.mark.parametrize(("worker_count", "expected"), [(4, [2, 3, 6, 7]), (6, [2, 3, 6, 7, 2, 3])])
+@pytest.mark.parametrize(("worker_count", "expected"), [(4, [2, 3, 6, 7]), (8, [2, 3, 6, 7] * 2)])
 def test_each_of_many_workers_has_its_place(four, worker_count, expected):
     taken = []
     for _ in range(worker_count):
@@ -26,8 +26,8 @@ def test_each_of_many_workers_has_its_place(four, worker_count, expected):
     assert taken == expected
 
 
-@pytest.mark.parametrize("worker_count", [1, 3])
-def test_fewer_workers_than_processors_are_moved_as_the_kernel_likes(four, worker_count):
+@pytest.mark.parametrize("worker_count", [1, 3, 5, 6])
+def test_where_not_each_processor_gets_as_many_the_kernel_moves_them(four, worker_count):
     assert processors.choose(worker_count, []) is None
 
 
@@ -38,7 +38,7 @@ def test_on_one_processor_there_is_nothing_to_choose(monkeypatch):
 
 def test_one_more_takes_the_place_of_one_that_has_ended(four):
     assert processors.choose(4, [2, 3, 7]) == 6
-    assert processors.choose(7, [2, 3, 6, 7, 2, 3, 7]) == 6
+    assert processors.choose(8, [2, 3, 6, 7, 2, 3, 7]) == 6
 
 
 def test_those_that_stay_nowhere_take_no_place(four):

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from services.connections import ListenerConnection
 from services.threads import ListenerThreads
 
 WITHIN_S = 10
@@ -20,14 +21,17 @@ class Epoll:
         self._real = select.epoll()
         self.slow: dict[int, threading.Event] = {}
         self.entered = threading.Event()
+        self.refused: int | None = None
 
-    def register(self, *arguments):
-        self._real.register(*arguments)
+    def register(self, descriptor, events):
+        self._real.register(descriptor, events)
 
     def poll(self, **arguments):
         return self._real.poll(**arguments)
 
     def modify(self, descriptor, events):
+        if descriptor == self.refused:
+            raise OSError
         if descriptor in self.slow:
             self.entered.set()
             assert self.slow[descriptor].wait(WITHIN_S)
@@ -111,6 +115,43 @@ def test_a_connection_is_taken_only_when_epoll_has_heard_of_it(epoll, threads, c
     assert taken == [True]
     conns[0].client.send(b"x")
     threads.go_on(conns[0])
+
+
+def test_a_connection_is_closed_only_when_epoll_has_heard_of_it():
+    """An event that was there before may have given it to another thread, for which it was over."""
+    client, sock = socket.socketpair()
+    conn = ListenerConnection.__new__(ListenerConnection)
+    conn.sock, conn.begins_to_wait, conn._life = sock, threading.Lock(), iter_of_nothing()
+    with client, sock:
+        with conn.begins_to_wait:
+            closer = threading.Thread(target=conn.close)
+            closer.start()
+            closer.join(0.1)
+            assert closer.is_alive() and sock.fileno() >= 0
+        closer.join(WITHIN_S)
+        assert sock.fileno() == -1
+
+
+def iter_of_nothing():
+    yield from ()
+
+
+def test_no_thread_ends_where_epoll_refuses_a_connection(epoll, threads, conns, caplog):
+    refused = Conn()
+    threads.add(refused)
+    epoll.refused = refused.descriptor
+    for _ in range(2):  # as many as there are threads
+        assert refused.is_served() and refused.is_over.wait(WITHIN_S)
+        refused.is_over.clear()
+        epoll.refused = None
+        threads._epoll._real.unregister(refused.descriptor)
+        threads.add(refused)
+        epoll.refused = refused.descriptor
+    assert all(one.is_served() for one in conns)
+    assert refused.is_served() and refused.is_over.wait(WITHIN_S) and refused not in threads.waiting()
+    assert "a connection failed" in caplog.text
+    refused.client.close()
+    refused.sock.close()
 
 
 def test_one_that_a_thread_has_is_nobody_elses(threads, conns):
