@@ -26,6 +26,7 @@ from kme.witness_store import Known, Mark, WitnessStore
 
 log = logging.getLogger(__name__)
 
+AT_ONCE = 500  # entries that are drained in one transaction
 _UUIDS = ("block_id", "connection_id", "cut_id")
 _COUNTS = ("bits", "key_count", "copy_count", "call_count", "rewrapped_count", "trail_number")
 
@@ -47,7 +48,7 @@ class AuditTrail:
         self._keystore = keystore
         self._key = key
 
-    def drain(self, count: int = 500) -> int:
+    def drain(self, count: int = AT_ONCE) -> int:
         """Moves the oldest entries to Postgres; how many. One that is moved again after a crash is kept once.
 
         0 as long as the two stores are not of one epoch: one is to be recorded, or a store is another KME's.

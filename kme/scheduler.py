@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from kme.audit import AuditTrail
+from kme.audit import AT_ONCE, AuditTrail
 from kme.errors import KmeError, NotPrepared, Unavailable
 from kme.leadership import Leadership
 from kme.link_keeper import LinkKeeper
@@ -90,7 +90,7 @@ class Scheduler:
         """Until `stop` is set; each thread ends its step first."""
         if not self._prepared(stop):
             return
-        tasks: list[tuple[str, Callable[[], object]]] = [("the audit trail", self._audit.drain)]
+        tasks: list[tuple[str, Callable[[], object]]] = [("the audit trail", self._drain)]
         tasks += self._chores
         tasks += [(f"link {keeper.link.name}", keeper.step) for keeper in self._keepers]
         if self._first:
@@ -103,6 +103,12 @@ class Scheduler:
         for thread in self._threads:
             thread.join()
         self.resign()
+
+    def _drain(self) -> None:
+        """Until less was there than is drained at once: with a rest after each, the trail would fall behind where keys
+        go fast."""
+        while self._audit.drain() >= AT_ONCE:
+            pass
 
     def _start(self, name: str, work: Callable[..., None], *arguments: object) -> None:
         thread = threading.Thread(target=work, args=arguments, name=name)

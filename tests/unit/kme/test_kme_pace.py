@@ -2,6 +2,7 @@
 
 import threading
 
+from kme.audit import AT_ONCE
 from kme.pace import Pace
 from kme.scheduler import Chore, Scheduler
 
@@ -25,8 +26,16 @@ class Office:
 
 
 class Audit:
+    def __init__(self, waiting: int = 0) -> None:
+        self.waiting = waiting
+        self.is_drained = threading.Event()
+
     def drain(self) -> int:
-        return 0
+        drained = min(AT_ONCE, self.waiting)
+        self.waiting -= drained
+        if not self.waiting:
+            self.is_drained.set()
+        return drained
 
 
 def test_what_happens_during_a_step_is_not_missed():
@@ -59,6 +68,18 @@ def test_once_in_office_and_compared_everything_begins_at_once():
     assert office.asked.wait(10)
     pace.hurry()  # the next tick: now it takes office
     assert worked.wait(10)
+    stop.set()
+    pace.hurry()
+    running.join(10)
+    assert not running.is_alive()
+
+
+def test_there_is_no_rest_as_long_as_the_audit_trail_has_more_than_is_drained_at_once():
+    stop, pace, audit = threading.Event(), Pace(LONG_S), Audit(4 * AT_ONCE + 1)
+    scheduler = Scheduler([], audit, lambda: None, lambda: None, pace)
+    running = threading.Thread(target=scheduler.run, args=(stop,))
+    running.start()
+    assert audit.is_drained.wait(10)
     stop.set()
     pace.hurry()
     running.join(10)
