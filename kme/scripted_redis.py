@@ -156,8 +156,14 @@ class ScriptedRedis:
 
 def _asked(connection: redis.Connection, *command: Any) -> Any:
     connection.answered_at_s = -_LOOKED_AT_AFTER_S
-    connection.send_command(*command)
-    answer = connection.read_response()
+    try:
+        connection.send_command(*command)
+        answer = connection.read_response()
+    except redis.ResponseError:
+        raise  # that was the answer
+    except BaseException:
+        connection.disconnect()  # the answer could come yet, and be taken for that to the next command
+        raise
     connection.answered_at_s = time.monotonic()
     return answer
 

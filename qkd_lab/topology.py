@@ -213,23 +213,31 @@ def load(path: Path | str) -> Topology:
     """Reads a topology file. Raises TopologyError: file, table, key, what was expected, a line for each error."""
     path = Path(path)
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         shipped = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.toml")))
         raise TopologyError(f"{path}: no such topology file (shipped ones: {shipped})") from None
     except (OSError, UnicodeDecodeError) as error:
         raise TopologyError(f"{path}: can't be read: {error}") from error
-    except RecursionError:
-        raise TopologyError(f"{path}: not a TOML file: it is nested too deeply") from None
-    except ValueError as error:  # TOMLDecodeError, or a number with thousands of digits
-        raise TopologyError(f"{path}: not a TOML file: {error}") from error
     try:
-        topology = _topology(document, path.stem)
-        problems = Problems()
-        problems.add(contradictions(topology))
-        problems.raise_any()
+        return read(text, path.stem)
     except TopologyError as error:
         raise TopologyError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from None
+
+
+def read(text: str, name: str) -> Topology:
+    """From the text of a file; `name` where it has none of its own. Raises TopologyError: table, key, what was
+    expected, a line for each error."""
+    try:
+        document = tomllib.loads(text)
+    except RecursionError:
+        raise TopologyError("not a TOML file: it is nested too deeply") from None
+    except ValueError as error:  # TOMLDecodeError, or a number with thousands of digits
+        raise TopologyError(f"not a TOML file: {error}") from error
+    topology = _topology(document, name)
+    problems = Problems()
+    problems.add(contradictions(topology))
+    problems.raise_any()
     return topology
 
 

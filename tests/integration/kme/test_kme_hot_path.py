@@ -187,6 +187,23 @@ def test_a_connection_is_not_looked_at_again_unless_its_last_answer_is_old_or_di
     assert len(looked) == 2
 
 
+def test_an_answer_that_nobody_waited_for_is_not_taken_for_the_next_one(full, redis_urls, monkeypatch):
+    """Another SAE's keys could be in it."""
+    store = full.a.entity.keystore
+    store.clocks_ms()
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    with redis.Redis.from_url(redis_urls["kme-a"]) as client:
+        client.client_pause(300)  # so long no answer comes
+    with monkeypatch.context() as once, pytest.raises(KeyboardInterrupt):
+        once.setattr(store._own.connection, "read_response", interrupted)
+        store.run("admit_call", ["calls:sae-a"], [store.now(), 1, 2])
+    fast, slow = store.clocks_ms()
+    assert fast >= slow > 0
+
+
 def test_a_server_that_has_forgotten_the_scripts_is_told_them_again(full, redis_urls):
     with redis.Redis.from_url(redis_urls["kme-a"]) as client:
         client.script_flush()
