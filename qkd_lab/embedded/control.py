@@ -18,6 +18,7 @@ import qkd_lab
 from qkd_lab.lab_folder import LabError, LabFolder
 
 STOP_WITHIN_S = 90.0
+TEMPORARY = "qkd-network-"  # so begins the name of a folder that goes with the lab in it
 OnEvent = Callable[[str, str], None]
 
 
@@ -33,8 +34,9 @@ def start(
     """Starts the lab and returns its supervisor when all of it is ready; it then runs on by itself.
 
     `on_event(event, process)` hears how it goes. If it does not become ready or the caller is interrupted, nothing
-    is left running. With `ends_with_caller` the lab stops and its folder goes when this process has ended, however it
-    ended. `environment`: settings of its processes, beside this process's own. Raises LabError.
+    is left running. With `ends_with_caller` the lab stops and goes when this process has ended, however it ended, and
+    with it a folder that is `TEMPORARY`. `environment`: settings of its processes, beside this process's own. Raises
+    LabError.
     """
     home = Path(qkd_lab.__file__).resolve().parent.parent
     path = os.pathsep.join(filter(None, [str(home), os.environ.get("PYTHONPATH")]))

@@ -2,7 +2,8 @@
 
 `python -m qkd_lab.embedded.supervisor FOLDER TOPOLOGY TIMEOUT_S [OWNER]`, its standard output a pipe to whoever waits
 for the lab to be ready: a JSON object per line, `{"event": "preparing" | "starting" | "ready" | "running" | "failed"}`.
-With OWNER, the process id of its parent, the lab ends and its folder is removed when that parent has gone.
+With OWNER, the process id of its parent, the lab ends and is removed when that parent has gone, and with it the folder
+it is in, where that is a temporary one.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import fcntl
 import json
 import logging
 import os
+import shutil
 import signal
 import sys
 import time
@@ -21,7 +23,7 @@ from typing import Any
 
 from qkd_lab.addresses import embedded, endpoints
 from qkd_lab.embedded.child import Child
-from qkd_lab.embedded.control import remove
+from qkd_lab.embedded.control import TEMPORARY, remove
 from qkd_lab.embedded.databases import NotReady, Servers
 from qkd_lab.embedded.launch import Launcher
 from qkd_lab.embedded.ports import Ports
@@ -233,8 +235,8 @@ def main() -> None:
     finally:
         if is_orphan(parent):
             remove(lab)
-            with contextlib.suppress(OSError):
-                lab.path.parent.rmdir()  # unless there is more in it
+            if lab.path.parent.name.startswith(TEMPORARY):
+                shutil.rmtree(lab.path.parent, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from qkd_lab import addresses
 from qkd_lab.lab_folder import LabError, LabFolder, write_json
@@ -33,7 +34,6 @@ class Contained:
     def start(self, lab: LabFolder, topology_file: Path, timeout_s: float) -> None:
         """Raises LabError where the image is not there and can't be built, or the network does not start."""
         try:
-            from testcontainers.core.config import testcontainers_config
             from testcontainers.core.container import DockerContainer
             from testcontainers.core.docker_client import DockerClient
             from testcontainers.core.wait_strategies import LogMessageWaitStrategy
@@ -41,8 +41,6 @@ class Contained:
             raise LabError(
                 "a network in a container needs testcontainers: `pip install testcontainers`, or embedded=True"
             ) from None
-        if testcontainers_config.ryuk_disabled:
-            reap_after(session_label())
         topology = load(topology_file)
         urls = addresses.endpoints(topology, addresses.published(topology))
         ports = {name: int(url.rpartition(":")[2]) for name, url in urls.items()}
@@ -64,7 +62,8 @@ class Contained:
         except LabError:
             raise
         except Exception as error:  # of Docker's client, requests, testcontainers: each has its own
-            raise LabError(f"the network's container does not start: {error}; is Docker running?") from error
+            hint = "" if _engine_answers() else "; is Docker running?"
+            raise LabError(f"the network's container does not start: {error}{hint}") from error
         output = b"".join(container.get_logs()).decode(errors="replace")
         if '"event": "running"' not in output:
             raise LabError(f"the network does not start: {output.strip().rpartition(chr(10))[2]}")
@@ -78,19 +77,41 @@ class Contained:
             self._container.stop()
         self._container = None
 
-    def logs(self, process: str | None = None) -> str:
+    def watch(self) -> None:
+        """Whether testcontainers' own reaper runs or not: that one knows no folders."""
+        reap_after(session_label())
+
+    def is_running(self) -> bool:
         if self._container is None:
-            raise LabError("the network does not run: there are no logs")
-        names = f"{process}.log" if process else "*.log"
-        shell = f'cd {INSIDE}/.lab/log && for file in {names}; do echo "==> ${{file%.log}} <=="; cat "$file"; done'
-        return self._container.exec(["sh", "-c", shell]).output.decode(errors="replace")
+            return False
+        try:
+            wrapped = self._container.get_wrapped_container()
+            wrapped.reload()
+        except Exception:  # of Docker's client, or requests: it is gone, or the engine is
+            return False
+        return wrapped.status == "running"
+
+    def texts(self) -> dict[str, str]:
+        """What was logged, by process; also of a container that has ended."""
+        if self._container is None:
+            return {}
+        try:
+            with self._archive(f"{INSIDE}/.lab/log") as archive:
+                files = [one for one in archive.getmembers() if one.isfile()]
+                octets = {unquote(Path(one.name).stem): archive.extractfile(one).read() for one in files}
+        except Exception as error:  # of Docker's client, or requests
+            raise LabError(f"the container's logs can't be read: {error}") from None
+        return {name: octets[name].decode(errors="replace") for name in sorted(octets)}
+
+    def _archive(self, path: str) -> tarfile.TarFile:
+        chunks, _ = self._container.get_wrapped_container().get_archive(path)
+        return tarfile.open(fileobj=io.BytesIO(b"".join(chunks)))
 
     def _copy_out(self, lab: LabFolder) -> None:
         """Certificates, revocation lists and the topology, as a lab on this host has them."""
         lab.make()
         for name in ("pki", "crl", "topology.toml"):
-            chunks, _ = self._container.get_wrapped_container().get_archive(f"{INSIDE}/.lab/{name}")
-            with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
+            with self._archive(f"{INSIDE}/.lab/{name}") as archive:
                 # Given as an argument, Python 3.11.2 (Debian 12) would not know it.
                 archive.extraction_filter = getattr(tarfile, "data_filter", None)
                 archive.extractall(lab.path)
@@ -102,7 +123,9 @@ class Contained:
         try:
             client.images.get(self._image)
         except docker.errors.ImageNotFound:
-            if self._image != IMAGE or not (CHECKOUT / "services" / "Dockerfile").exists():
+            if self._image != IMAGE:
+                raise LabError(f"image: there is no {self._image} here: build or pull it first") from None
+            if not (CHECKOUT / "services" / "Dockerfile").exists():
                 raise LabError(
                     f"there is no image {self._image}: build it in a checkout of the lab with "
                     f"`docker build -t {IMAGE} -f services/Dockerfile --target network .`"
@@ -113,3 +136,13 @@ class Contained:
                 raise LabError(f"the image {IMAGE} can't be built: {built.stderr.strip()[-500:]}") from None
         finally:
             client.close()
+
+
+def _engine_answers() -> bool:
+    import docker
+
+    try:
+        docker.from_env().ping()
+    except Exception:
+        return False
+    return True

@@ -20,7 +20,7 @@ LABORATORY = {"physics": {"loss_db": 1.0, "depolarizing": 0.02}, "protocol": {}}
 @dataclass(frozen=True)
 class Description:
     """`saes` by site; without them each site has `sae-<site>`. `links` are `a-b`: Alice's site, then Bob's; without
-    them each pair of sites has one. Each SAE has a connection to each SAE at the other end of a link."""
+    them (None) each pair of sites has one. Each SAE has a connection to each SAE at the other end of a link."""
 
     sites: Sequence[str] = ("a", "b")
     saes: Mapping[str, Sequence[str]] | None = None
@@ -34,7 +34,11 @@ class Description:
         saes = {site: tuple((self.saes or {}).get(site, (f"sae-{site}",))) for site in self.sites}
         if unknown := set(self.saes or {}) - set(self.sites):
             raise ValueError(f"saes: {', '.join(sorted(unknown))} is no site; the sites are {', '.join(self.sites)}")
-        pairs = [self._pair(name) for name in self.links] if self.links else list(itertools.combinations(self.sites, 2))
+        pairs = (
+            [self._pair(name) for name in self.links]
+            if self.links is not None
+            else list(itertools.combinations(self.sites, 2))
+        )
         chosen = FAST if self.fast else LABORATORY
         tables = [_table("", {"name": "testing", "demo_saes": False, "dashboard": False})]
         tables += [_table("[[sites]]", {"name": site, "saes": saes[site]}) for site in self.sites]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import unquote
 
 from qkd_lab.embedded import control
-from qkd_lab.lab_folder import LabError, LabFolder
+from qkd_lab.lab_folder import LabFolder
 
 
 class Embedded:
@@ -30,14 +30,16 @@ class Embedded:
             if self._supervisor is not None:
                 self._supervisor.wait()
             control.remove(self._lab)
-        self._lab = None
+        self._lab = self._supervisor = None
 
-    def logs(self, process: str | None = None) -> str:
-        if self._lab is None:
-            raise LabError("the network does not run: there are no logs")
-        files = [self._lab.log(process)] if process else sorted((self._lab.path / "log").glob("*.log"))
-        text = ""
-        for file in files:
-            with contextlib.suppress(FileNotFoundError):
-                text += f"==> {file.stem} <==\n{file.read_text(errors='replace')}"
-        return text
+    def watch(self) -> None:
+        """Its supervisor does: it is this process's child, and ends with it."""
+
+    def is_running(self) -> bool:
+        return self._supervisor is not None and self._supervisor.poll() is None
+
+    def texts(self) -> dict[str, str]:
+        """What was logged, by process."""
+        assert self._lab is not None
+        files = sorted((self._lab.path / "log").glob("*.log"))
+        return {unquote(file.stem): file.read_text(errors="replace") for file in files}

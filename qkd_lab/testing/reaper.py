@@ -1,7 +1,7 @@
-"""Removes the containers of a test process that has ended, however it ended: for where testcontainers' own is off.
+"""Removes what a test process has left of networks in containers, however it ended.
 
-It is a child of that process; once it is an orphan, it removes the containers labelled with its session, and ends. A
-session is `<host>:<process id>:<when the process started>`.
+It is a child of that process; once it is an orphan, it removes the containers labelled with its session, and their
+folders, and ends. A session is `<host>:<process id>:<when the process started>`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from qkd_lab.embedded.control import TEMPORARY
 
 LABEL = "qkd-lab.testing.session"
 POLL_S = 0.5
@@ -40,9 +42,11 @@ def reap_after(session: str) -> int:
     return os.posix_spawn(sys.executable, program, environment, setsid=True)
 
 
-def folder_prefix(pid: int) -> str:
-    """Of the temporary folders of a test process's networks."""
-    return f"qkd-network-{pid}-"
+def folder_prefix(session: str) -> str:
+    """Of the temporary folders of a test process's networks. It tells when the process started: one of another
+    container that shares the place may have the same id."""
+    _, pid, started = session.rsplit(":", 2)
+    return f"{TEMPORARY}{pid}-{started}-"
 
 
 def remove_containers(session: str) -> None:
@@ -61,9 +65,9 @@ def main() -> None:
     (session,) = sys.argv[1:]
     # Ctrl-C in a terminal is for the tests, which stop their networks themselves if they can.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    owner = int(session.split(":")[1])
+    owner = int(session.rsplit(":", 2)[1])
     while os.getppid() == owner:
         time.sleep(POLL_S)
     remove_containers(session)
-    for folder in Path(tempfile.gettempdir()).glob(f"{folder_prefix(owner)}*"):
+    for folder in Path(tempfile.gettempdir()).glob(f"{folder_prefix(session)}*"):
         shutil.rmtree(folder, ignore_errors=True)

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from testcontainers.core.config import ConnectionMode, testcontainers_config
 
-from qkd_lab.testing import QKDNetwork
+from qkd_lab.testing import LabError, QKDNetwork
 from sae_demo.etsi_client import KmeRefused
 
 from running_lab import CHECKOUT, docker_answers, eventually
@@ -24,6 +24,7 @@ CRASH = """
 import os, signal, sys
 from qkd_lab.testing import QKDNetwork
 net = QKDNetwork(embedded={embedded}, prefilled=0).start()
+(net.folder / "own.txt").write_text("a test's own file")
 print(net.folder, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -82,8 +83,11 @@ def test_the_physics_is_set_and_reset(net):
 
 
 def test_faults_last_as_long_as_their_block(net):
-    with net.fault("a", empty_pools=True), pytest.raises(KmeRefused, match="503"):
-        net.client("a").enc_keys("sae-b")
+    with net.fault("a", empty_pools=True):
+        with net.fault("a", delay_s=0.01):
+            pass
+        with pytest.raises(KmeRefused, match="503"):
+            net.client("a").enc_keys("sae-b")
     assert net.client("a").enc_keys("sae-b").keys
 
 
@@ -99,6 +103,43 @@ def test_a_new_sae_and_its_connection(net):
 def test_waiting_for_more_than_there_can_be_ends_and_says_what_there_is(net):
     with pytest.raises(TimeoutError, match="not 5000 keys for a → b within 0.5 s: there are [0-9]+"):
         net.wait_for_keys(5000, timeout_s=0.5)
+
+
+def test_to_wait_for_keys_ends_in_time_where_no_answer_comes(net):
+    started = time.monotonic()
+    with net.fault("a", delay_s=20), pytest.raises(TimeoutError, match="within 0.5 s"):
+        net.wait_for_keys(1, timeout_s=0.5)
+    assert time.monotonic() - started < 10
+
+
+def test_a_network_that_runs_is_not_started_again(net):
+    folder = net.folder
+    with pytest.raises(LabError, match="runs already"):
+        net.start()
+    assert net.folder == folder and net.is_running() and net.client("a").status("sae-b")
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (lambda net: net.kme("zz"), "no site 'zz' in this network: it has a, b"),
+        (lambda net: net.sae("zz"), "no SAE 'zz' in this network"),
+        (lambda net: net.sae([]), "no SAE"),
+        (lambda net: net.link("zz"), "no link 'zz'"),
+        (lambda net: net.logs("zz"), "no process 'zz' in this network: it has kme-a"),
+        (lambda net: net.logs("*"), "no process"),
+        (lambda net: net.add_sae("a", "b"), "sae_id: 'a' stands for the first SAE of the site"),
+        (lambda net: net.add_sae("sae-b", "a"), "sae-b"),
+        (lambda net: net.add_sae(5, "a"), "sae_id: expected a text"),
+        (lambda net: net.register("a", "b", key_sze=128), "key_sze: a connection has no such member"),
+        (lambda net: net.register("a", "b", key_size="x"), "key_size: expected an integer, got 'x'"),
+        (lambda net: net.link("a-b").set(loss_db=b"x"), "loss_db: expected a text"),
+        (lambda net: net.fault("a", refuse_percentage=101), "refuse_percentage"),
+    ],
+)
+def test_what_can_t_be_is_refused_by_name(net, asked, told):
+    with pytest.raises(LabError, match=told):
+        asked(net)
 
 
 def test_logs_are_of_all_processes_or_one(net):
@@ -149,6 +190,34 @@ def processes_of(folder):
 def labels():
     command = ["docker", "ps", "-a", "--format", '{{.Label "qkd-lab.testing.session"}}']
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def test_nothing_is_left_of_a_network_whose_test_was_killed_while_it_started(tmp_path):
+    """The folder is there before anything else is."""
+    program = "from qkd_lab.testing import QKDNetwork; QKDNetwork(embedded=True).start()"
+    environment = {**ENVIRONMENT, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", program], env=environment) as starting:
+        eventually(lambda: list(tmp_path.glob("qkd-network-*/.lab/log/supervisor.log")), "it starts", LEAVES_WITHIN_S)
+        starting.kill()
+    eventually(lambda: not list(tmp_path.glob("qkd-network-*")), "the folder is gone", LEAVES_WITHIN_S)
+
+
+def test_of_a_network_that_does_not_start_the_logs_are_still_there(monkeypatch):
+    network = QKDNetwork(embedded=True, prefilled=5)
+    monkeypatch.setattr("qkd_lab.testing.network.START_WITHIN_S", 0.01)
+    with pytest.raises(LabError, match="logs.. has what its processes said"):
+        network.start()
+    assert "==> supervisor <==" in network.logs() and not network.is_running()
+
+
+def test_nothing_of_an_ended_network_is_remembered_by_the_next():
+    network = QKDNetwork(embedded=True)
+    with network:
+        network.add_sae("carol", "a")
+    with network:
+        with pytest.raises(LabError, match="no SAE 'carol'"):
+            network.sae("carol")
+        assert network.client("a").enc_keys("sae-b").keys
 
 
 @pytest.mark.parametrize("mode", ["gateway_ip", "bridge_ip"])

@@ -46,16 +46,63 @@ def test_without_fast_the_link_is_the_laboratory_s(tmp_path):
     ("arguments", "told"),
     [
         ({"links": ["a-z"]}, "links: 'a-z' is not SITE-SITE of two of the sites a, b"),
+        ({"links": "a-b"}, "links: expected a list of texts"),
+        ({"sites": {"a", "b"}}, "sites: expected a list of texts"),
+        ({"sites": 3}, "sites: expected a list of texts, as .'a', 'b'., got 3"),
+        ({"sites": ["a", "A B"]}, "key name: expected up to 32 of a-z"),
+        ({"sites": ["a", "a"]}, "expected each once, got 'a' more than once"),
         ({"saes": {"z": ["x"]}}, "saes: z is no site; the sites are a, b"),
-        ({"seed": -1}, "seed: -1 is negative"),
+        ({"saes": {"a": "xy"}}, "saes.'a'.: expected a list of texts"),
+        ({"saes": ["x"]}, "saes: expected lists of texts by site"),
+        ({"key_size_bits": 7}, "key_size_bits: expected a multiple of 8 from 8 to 4096, got 7"),
+        ({"max_keys": 0}, "max_keys: expected an integer from 1 to 100000, got 0"),
+        ({"max_keys": "x"}, "max_keys: expected an integer"),
+        ({"fast": "no"}, "fast: expected True or False, got 'no'"),
+        ({"embedded": "no"}, "embedded: expected True or False"),
+        ({"seed": -1}, "seed: expected an integer from 0 to 2147483647, got -1"),
+        ({"seed": True}, "seed: expected an integer"),
+        ({"seed": 1.5}, "seed: expected an integer"),
+        ({"seed": 4, "environment": {"QKD_SEED": "3"}}, "seed: it is in the environment, too, as QKD_SEED"),
+        ({"environment": {"QKD_WORKERS": 2}}, "environment.'QKD_WORKERS'.: expected a text, got 2"),
+        ({"environment": {"QKD_WORKERS": "banana"}}, "QKD_WORKERS"),
+        ({"environment": {"QKD_WORKRS": "2"}}, "did you mean QKD_WORKERS"),
+        ({"environment": {"QKD_TOPOLOGY": "x"}}, "QKD_TOPOLOGY is another for each process"),
+        ({"environment": {"A=B": "x"}}, "'A=B' is no name of a variable"),
+        ({"environment": ["x"]}, "environment: expected texts by name"),
         ({"prefilled": 11, "max_keys": 10}, "prefilled: 11 keys don't fit in a pool of 10"),
+        ({"prefilled": 1.5}, "prefilled: expected an integer"),
+        ({"prefilled": 2000, "topology": "two-sites"}, "prefilled: 2000 keys don't fit in a pool of 1000"),
+        (
+            {"topology": "two-sites", "max_keys": 7, "fast": True},
+            "topology: it says all of this: leave max_keys, fast out",
+        ),
+        (
+            {"topology": "nope"},
+            "topology: nope can't be read .No such file or directory.: expected a TOML file, or one of",
+        ),
+        ({"topology": 5}, "topology: expected the path of a TOML file"),
+        ({"topology": "/etc/hostname"}, "topology: not a TOML file|topology: table"),
     ],
 )
 def test_a_network_that_can_t_be_is_refused_before_anything_starts(arguments, told):
     with pytest.raises(ValueError, match=told):
-        QKDNetwork(embedded=True, **arguments)
+        QKDNetwork(**{"embedded": True, **arguments})
+
+
+def test_a_setting_of_this_process_that_can_t_be_is_found_before_anything_starts(monkeypatch):
+    monkeypatch.setenv("QKD_WORKERS", "banana")
+    with pytest.raises(ValueError, match="environment: .*QKD_WORKERS.*banana"):
+        QKDNetwork(embedded=True)
+    QKDNetwork()  # a container does not have it
+
+
+def test_sites_without_links_have_none(tmp_path):
+    assert described(tmp_path, links=()).links == ()
 
 
 def test_a_network_that_does_not_run_says_so():
-    with pytest.raises(LabError, match="does not run: use `with QKDNetwork"):
-        QKDNetwork(embedded=True).kme("a")
+    network = QKDNetwork(embedded=True)
+    assert not network.is_running()
+    for asked in (lambda: network.kme("a"), network.logs):
+        with pytest.raises(LabError, match="does not run"):
+            asked()
