@@ -34,7 +34,7 @@ class Network:
     def is_running(self):
         return self.runs
     def fault(self, site, **knobs):
-        if site != "a":
+        if not self.runs or site != "a":
             raise LabError(f"no site {site}")
         self.faults.append(knobs)
     def log_texts(self):
