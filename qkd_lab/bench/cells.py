@@ -53,10 +53,12 @@ def matrix(
 
 @dataclass(frozen=True)
 class Load:
-    """What a load generator saw. `errors`: how many, by kind. `weights`: for how many requests each of `latencies_ms`
-    stands; where there are none, for equally many."""
+    """What a load generator saw. `answered_count`: requests with a status of 2xx; the rate is theirs, since a refusal
+    takes less time. `errors`: how many, by kind. `weights`: for how many requests each of `latencies_ms` stands; where
+    there are none, for equally many."""
 
     request_count: int
+    answered_count: int
     elapsed_s: float
     latencies_ms: tuple[float, ...]
     errors: Mapping[str, int]
@@ -65,7 +67,7 @@ class Load:
 
     @property
     def per_s(self) -> float:
-        return self.request_count / self.elapsed_s
+        return self.answered_count / self.elapsed_s
 
     @property
     def error_count(self) -> int:
@@ -88,9 +90,10 @@ def together(loads: Sequence[Load]) -> Load:
             errors[kind] = errors.get(kind, 0) + count
     return Load(
         sum(load.request_count for load in loads),
+        sum(load.answered_count for load in loads),
         sum(load.elapsed_s for load in loads),
         tuple(latency for load in loads for latency in load.latencies_ms),
         errors,
         sum(load.generator_cpu_s for load in loads),
-        tuple(load.request_count / len(load.latencies_ms) for load in loads for _ in load.latencies_ms),
+        tuple(load.answered_count / len(load.latencies_ms) for load in loads for _ in load.latencies_ms),
     )

@@ -41,8 +41,9 @@ class Measured:
         return self.load.per_s * self.cell.number
 
     @property
-    def of_floor(self) -> float:
-        return self.load.per_s / self.floor.per_s
+    def of_floor(self) -> float | None:
+        """None where the floor has answered nothing."""
+        return self.load.per_s / self.floor.per_s if self.floor.per_s else None
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -54,7 +55,7 @@ class Measured:
             **load_json(self.load),
             "kme_cpu_ms": per_request_ms(self.driven.kme_cpu_s, self.load),
             "redis_cpu_ms": per_request_ms(self.driven.redis_cpu_s, self.load),
-            "of_floor": round(self.of_floor, 3),
+            "of_floor": None if self.of_floor is None else round(self.of_floor, 3),
             "floor": load_json(self.floor),
         }
 
@@ -145,6 +146,7 @@ def load_json(load: Load) -> dict[str, Any]:
     percentiles = {f"p{percent}_ms": load.percentile_ms(percent) for percent in PERCENTILES}
     return {
         "requests": load.request_count,
+        "answered": load.answered_count,
         "requests_per_s": round(load.per_s, 1),
         **percentiles,
         "errors": dict(load.errors),
@@ -153,4 +155,4 @@ def load_json(load: Load) -> dict[str, Any]:
 
 
 def per_request_ms(busy_s: float | None, load: Load) -> float | None:
-    return None if busy_s is None else round(1000 * busy_s / load.request_count, 3)
+    return None if busy_s is None or not load.request_count else round(1000 * busy_s / load.request_count, 3)

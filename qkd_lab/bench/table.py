@@ -25,7 +25,7 @@ def cells_table(run: Run) -> Table:
         cell = one.cell
         table.add_row(
             cell.method, str(cell.number), cell.connections, str(cell.clients),
-            *_rates(one.load, cell.number), f"{one.of_floor:.0%}", *_cpu(one.driven), _errors(one.load),
+            *_rates(one.load, cell.number), _share(one.of_floor), *_cpu(one.driven), _errors(one.load),
         )  # fmt: skip
     return table
 
@@ -78,9 +78,13 @@ def _cpu(one: Driven) -> list[str]:
     return [_ms(per_request_ms(seconds, one.load)) for seconds in spent]
 
 
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0%}"
+
+
 def _ms(value: float | None, digits: int = 2) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
 def _errors(load: Load) -> str:
-    return ", ".join(f"{count} {kind}" for kind, count in load.errors.items()) or "0"
+    return ", ".join(f"{count} × {kind}" for kind, count in load.errors.items()) or "0"

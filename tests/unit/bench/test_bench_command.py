@@ -17,10 +17,11 @@ from qkd_lab.cli.bench import bench
 from qkd_lab.lab_folder import LabError
 
 
-def measured(method="enc_keys", number=1, clients=8, errors=None, cpu_s=0.2):
+def measured(method="enc_keys", number=1, clients=8, errors=None, cpu_s=0.2, floor_answered=100):
     cell = Cell(method, number, "keep-alive", clients, 100)
-    load = Load(100, 0.5, tuple(range(1, 101)), errors or {}, 0.01)
-    return Measured(cell, Load(100, 0.25, (1.0,), {}, 0.01), Driven(load, cpu_s, cpu_s))
+    answered = 100 - sum((errors or {}).values())
+    load = Load(100, answered, 0.5, tuple(range(1, 101))[:answered], errors or {}, 0.01)
+    return Measured(cell, Load(100, floor_answered, 0.25, (1.0,), {}, 0.01), Driven(load, cpu_s, cpu_s))
 
 
 def the_run(*cells):
@@ -69,13 +70,28 @@ def test_without_a_lab_the_bench_says_how_to_start_one(tmp_path, monkeypatch):
 
 
 def test_the_table_has_rates_percentiles_the_share_of_the_floor_processors_and_errors():
-    text = shown(cells_table(the_run(measured(number=128, errors={"503": 2}))))
+    text = shown(cells_table(the_run(measured(number=128))))
     (row,) = [line for line in text.splitlines() if "enc_keys" in line]
     cells = [cell.strip() for cell in row.strip("│").split("│")]
     assert cells == [
         *("enc_keys", "128", "keep-alive", "8", "200", "25,600", "50.0", "95.0", "99.0", "50%", "2.00", "2.00", "0.10"),
-        "2 503",
+        "0",
     ]
+
+
+def test_refused_requests_are_no_throughput():
+    one = measured(number=128, errors={"429": 60})
+    assert (one.load.per_s, one.keys_per_s, one.of_floor) == (80.0, 80.0 * 128, 0.2)
+    found = one.as_json()
+    assert (found["requests"], found["answered"], found["requests_per_s"]) == (100, 40, 80.0)
+    assert "│ 80 │" in " ".join(shown(cells_table(the_run(one))).split())
+    assert "60 × 429" in shown(cells_table(the_run(one)))
+
+
+def test_where_nothing_is_answered_there_is_no_rate_no_latency_and_no_share():
+    text = shown(cells_table(the_run(measured(errors={"503": 100}, floor_answered=0))))
+    (row,) = [line for line in text.splitlines() if "enc_keys" in line]
+    assert [cell.strip() for cell in row.strip("│").split("│")][4:10] == ["0", "0", "–", "–", "–", "–"]
 
 
 def test_processes_that_are_not_on_this_machine_have_no_figure():
@@ -90,9 +106,9 @@ def test_each_floor_is_shown_once_and_the_scripts_with_their_keys():
 
 
 def test_rates_of_small_and_large_pools_are_shown():
-    found = [Sized(1000, measured().driven), Sized(1_000_000, measured(errors={"exception": 1}).driven)]
+    found = [Sized(1000, measured().driven), Sized(1_000_000, measured(errors={"other length": 1}).driven)]
     text = shown(pool_sizes_table(found, "key files"))
-    assert "1,000,000" in text and "1 exception" in text and text.count("50.0") == 2
+    assert "1,000,000" in text and "1 × other length" in text and text.count("50.0") == 2
 
 
 def test_the_sustained_rate_is_told_with_the_share_of_each_stage():

@@ -7,7 +7,7 @@ from qkd_lab.bench.driver import parts
 
 
 def load(count, elapsed_s=1.0, latencies=(1.0,), errors=None):
-    return Load(count, elapsed_s, tuple(latencies), errors or {}, 0.5)
+    return Load(count, count, elapsed_s, tuple(latencies), errors or {}, 0.5)
 
 
 def test_every_combination_is_measured_once():
@@ -44,6 +44,18 @@ def test_parts_are_one_load_with_the_percentiles_of_all_and_the_sum_of_errors():
     assert (one.request_count, one.elapsed_s, one.per_s) == (200, 5.0, 40.0)
     assert [one.percentile_ms(percent) for percent in (50, 95, 99)] == [50, 95, 99]
     assert one.errors == {"503": 3, "429": 1} and one.error_count == 4 and one.generator_cpu_s == 1.0
+
+
+def test_the_rate_is_that_of_answered_requests():
+    refused = Load(100, 40, 2.0, (1.0,), {"429": 60}, 0.5)
+    assert refused.per_s == 20.0
+    both = together([refused, load(100, 3.0)])
+    assert (both.request_count, both.answered_count, both.per_s) == (200, 140, 28.0)
+
+
+def test_a_part_that_nothing_was_answered_in_has_no_part_in_the_percentiles():
+    one = together([Load(100, 0, 1.0, (), {"503": 100}, 0.5), load(100, latencies=[7.0])])
+    assert one.percentile_ms(50) == 7.0 and one.per_s == 50.0
 
 
 def test_a_small_part_counts_no_more_than_its_requests():
