@@ -16,7 +16,10 @@ CPU = ("KME", "Redis", "generator")
 
 
 def cells_table(run: Run) -> Table:
-    table = Table(title=f"pool fed by {run.fed_by}", title_justify="left", title_style="")
+    title = f"pool fed by {run.fed_by}"
+    if not run.is_complete:
+        title += f"; ended early, with {len(run.measured)} of {run.wanted_count} measured"
+    table = Table(title=title, title_justify="left", title_style="")
     for name in ("method", "n", "connections", "clients"):
         table.add_column(name, justify="right" if name in ("n", "clients") else "left")
     for name in (*RIGHT, "of the floor", *(f"{name} CPU ms" for name in CPU), "errors"):

@@ -134,11 +134,17 @@ def bench(
                 picture.draw_pool_sizes(results, plot_file)
         else:
             cells = matrix(methods or METHODS, numbers, connections or CONNECTIONS, clients, requests)
-            done = run.bench(operator, link, cells, folder, say)
-            _show(table.cells_table(done), table.floor_table(done), table.scripts_table(done))
-            _write(json_file, done.as_json())
+            done = run.Run(run.fed_by(link), len(cells))
+            try:
+                run.bench(done, operator, link, cells, folder, say)
+            finally:  # also where it fails, or is interrupted
+                if done.measured:
+                    _show(table.cells_table(done), table.floor_table(done), table.scripts_table(done))
+                    _write(json_file, done.as_json())
             if plot_file is not None:
                 picture.draw(done.as_json(), plot_file)
+            if done.had_errors:
+                raise click.exceptions.Exit(1)
 
 
 def _show(*tables: Table) -> None:

@@ -1,11 +1,14 @@
 """`qkd-lab bench` where it is asked for what can't be, and what it shows."""
 
 import io
+import json
 
+import click
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from qkd_lab.bench import run as runs
 from qkd_lab.bench.cells import Cell, Load
 from qkd_lab.bench.driver import Driven
 from qkd_lab.bench.pool_sizes import Sized
@@ -25,7 +28,7 @@ def measured(method="enc_keys", number=1, clients=8, errors=None, cpu_s=0.2, flo
 
 
 def the_run(*cells):
-    return Run("key files", 1, {}, list(cells), [ScriptAlone("take_keys", 128, 16, 100, 2.0)])
+    return Run("key files", 3, 1, {}, list(cells), [ScriptAlone("take_keys", 128, 16, 100, 2.0)], is_complete=True)
 
 
 def shown(*tables):
@@ -97,6 +100,54 @@ def test_where_nothing_is_answered_there_is_no_rate_no_latency_and_no_share():
 def test_processes_that_are_not_on_this_machine_have_no_figure():
     run = the_run(measured(cpu_s=None))
     assert "–" in shown(cells_table(run)) and run.as_json()["cells"][0]["kme_cpu_ms"] is None
+
+
+@pytest.fixture
+def ran(operator, tmp_path, monkeypatch):
+    """Runs the command over measurements that are given, then an error; gives its result and what it wrote."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*cells, error=None):
+        def measure(run, *_):
+            for cell in cells:
+                run.measured.append(cell)
+            if error is not None:
+                raise error
+            run.is_complete = True
+
+        monkeypatch.setattr(runs, "bench", measure)
+        file = tmp_path / "bench.json"
+        done = CliRunner().invoke(bench, ["--json", str(file)], standalone_mode=False)
+        return done, json.loads(file.read_text()) if file.exists() else None
+
+    return run
+
+
+@pytest.mark.parametrize("error", [LabError("the bench ended early: 429"), KeyboardInterrupt()])
+def test_what_was_measured_before_a_failure_or_an_interruption_is_shown_and_written_as_incomplete(ran, error):
+    done, written = ran(measured(), error=error)
+    assert done.exception is error or isinstance(done.exception, click.Abort)
+    assert "ended early, with 1 of 32 measured" in done.output and "enc_keys" in done.output
+    assert not written["complete"] and len(written["cells"]) == 1
+
+
+def test_a_run_that_fails_before_its_first_measurement_writes_nothing(ran):
+    done, written = ran(error=LabError("refused"))
+    assert isinstance(done.exception, LabError) and written is None and "early" not in done.output
+
+
+@pytest.mark.parametrize("errors, exit_code", [({}, 0), ({"429": 60}, 1)])
+def test_a_run_with_errors_is_shown_and_written_and_ends_in_exit_status_1(ran, errors, exit_code):
+    done, written = ran(measured(errors=errors))
+    # Without its own handling click gives what `Exit` carries.
+    assert (done.return_value or 0) == exit_code and not done.exception
+    assert written["complete"] and "early" not in done.output
+
+
+def test_an_error_of_the_floor_counts_too():
+    good = measured()
+    floor = Load(100, 99, 0.25, (1.0,), {"connection broken": 1}, 0.01)
+    assert the_run(Measured(good.cell, floor, good.driven)).had_errors and not the_run(good).had_errors
 
 
 def test_each_floor_is_shown_once_and_the_scripts_with_their_keys():
