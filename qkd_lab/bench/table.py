@@ -16,9 +16,8 @@ CPU = ("KME", "Redis", "generator")
 
 
 def cells_table(run: Run) -> Table:
-    title = f"pool fed by {run.fed_by}"
-    if not run.is_complete:
-        title += f"; ended early, with {len(run.measured)} of {run.wanted_count} measured"
+    early = "" if run.is_complete else _ended_early(len(run.measured), run.wanted_count)
+    title = f"pool fed by {run.fed_by}{early}"
     table = Table(title=title, title_justify="left", title_style="")
     for name in ("method", "n", "connections", "clients"):
         table.add_column(name, justify="right" if name in ("n", "clients") else "left")
@@ -60,8 +59,9 @@ def scripts_table(run: Run) -> Table:
     return table
 
 
-def pool_sizes_table(found: Sequence[Sized], fed_by: str) -> Table:
-    title = f"enc_keys, n = 1, keep-alive; pools fed by {fed_by}"
+def pool_sizes_table(found: Sequence[Sized], fed_by: str, wanted_count: int) -> Table:
+    early = "" if len(found) == wanted_count else _ended_early(len(found), wanted_count)
+    title = f"enc_keys, n = 1, keep-alive; pools fed by {fed_by}{early}"
     table = Table(title=title, title_justify="left", title_style="")
     for name in ("keys", "requests/s", *RIGHT[2:], *(f"{name} CPU ms" for name in CPU), "errors"):
         table.add_column(name, justify="right")
@@ -69,6 +69,10 @@ def pool_sizes_table(found: Sequence[Sized], fed_by: str) -> Table:
         per_s, _, *latencies = _rates(one.driven.load, 1)
         table.add_row(f"{one.key_count:,}", per_s, *latencies, *_cpu(one.driven), _errors(one.driven.load))
     return table
+
+
+def _ended_early(count: int, wanted_count: int) -> str:
+    return f"; ended early, with {count} of {wanted_count} measured"
 
 
 def _rates(load: Load, number: int) -> list[str]:

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from qkd_lab.bench import pool_sizes
 from qkd_lab.bench import run as runs
 from qkd_lab.bench.cells import Cell, Load
 from qkd_lab.bench.driver import Driven
@@ -131,6 +132,22 @@ def test_what_was_measured_before_a_failure_or_an_interruption_is_shown_and_writ
     assert not written["complete"] and len(written["cells"]) == 1
 
 
+def test_pool_sizes_that_were_measured_before_a_failure_are_shown_and_written_as_incomplete(
+    operator, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+
+    def measure(*_):
+        yield Sized(1000, measured().driven)
+        raise LabError("the bench ended early: 429")
+
+    monkeypatch.setattr(pool_sizes, "measure_pool_sizes", measure)
+    done = CliRunner().invoke(bench, ["--pool-sizes", "1000,2000,3000", "--json", "sizes.json"])
+    written = json.loads((tmp_path / "sizes.json").read_text())
+    assert isinstance(done.exception, LabError) and "ended early, with 1 of 3 measured" in done.output
+    assert not written["complete"] and [one["key_count"] for one in written["sizes"]] == [1000]
+
+
 def test_a_run_that_fails_before_its_first_measurement_writes_nothing(ran):
     done, written = ran(error=LabError("refused"))
     assert isinstance(done.exception, LabError) and written is None and "early" not in done.output
@@ -158,7 +175,7 @@ def test_each_floor_is_shown_once_and_the_scripts_with_their_keys():
 
 def test_rates_of_small_and_large_pools_are_shown():
     found = [Sized(1000, measured().driven), Sized(1_000_000, measured(errors={"other length": 1}).driven)]
-    text = shown(pool_sizes_table(found, "key files"))
+    text = shown(pool_sizes_table(found, "key files", 2))
     assert "1,000,000" in text and "1 × other length" in text and text.count("50.0") == 2
 
 
