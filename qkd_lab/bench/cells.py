@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import accumulate, product
 from math import ceil
 
 METHODS = ("enc_keys", "dec_keys")
@@ -14,6 +14,7 @@ MOST_KEYS_AT_A_TIME = 128
 LEAST_STORED, MOST_STORED = 1000, 1_000_000  # keys in the store, for measurements of how much they matter
 # Of several keys, a tenth of the requests: they would empty the pools faster than these can be filled.
 FEWER_OF_SEVERAL_KEYS = 10
+ROUNDING = 1e-9  # of sums of weights, so that a rank that is met exactly is met
 
 
 @dataclass(frozen=True)
@@ -52,17 +53,21 @@ def matrix(
 
 @dataclass(frozen=True)
 class Load:
-    """What a load generator saw. `latencies_ms` stand for equally many requests each; `errors`: how many, by kind."""
+    """What a load generator saw. `answered_count`: requests with a status of 2xx; the rate is theirs, since a refusal
+    takes less time. `errors`: how many, by kind. `weights`: for how many requests each of `latencies_ms` stands; where
+    there are none, for equally many."""
 
     request_count: int
+    answered_count: int
     elapsed_s: float
     latencies_ms: tuple[float, ...]
     errors: Mapping[str, int]
     generator_cpu_s: float
+    weights: tuple[float, ...] = ()
 
     @property
     def per_s(self) -> float:
-        return self.request_count / self.elapsed_s
+        return self.answered_count / self.elapsed_s
 
     @property
     def error_count(self) -> int:
@@ -70,20 +75,25 @@ class Load:
 
     def percentile_ms(self, percent: float) -> float | None:
         """The nearest rank; None where nothing was answered."""
-        ordered = sorted(self.latencies_ms)
-        return ordered[max(0, ceil(percent / 100 * len(ordered)) - 1)] if ordered else None
+        weights = self.weights or (1.0,) * len(self.latencies_ms)
+        ordered = sorted(zip(self.latencies_ms, weights, strict=True))
+        wanted = percent / 100 * sum(weights) * (1 - ROUNDING)
+        reached = accumulate(weight for _, weight in ordered)
+        return next((one for (one, _), so_far in zip(ordered, reached, strict=True) if so_far >= wanted), None)
 
 
 def together(loads: Sequence[Load]) -> Load:
-    """Parts of one cell, of equally many requests but for the last."""
+    """Parts of one cell. `ab` gives as many latencies for few requests as for many, so they are weighted."""
     errors: dict[str, int] = {}
     for load in loads:
         for kind, count in load.errors.items():
             errors[kind] = errors.get(kind, 0) + count
     return Load(
         sum(load.request_count for load in loads),
+        sum(load.answered_count for load in loads),
         sum(load.elapsed_s for load in loads),
         tuple(latency for load in loads for latency in load.latencies_ms),
         errors,
         sum(load.generator_cpu_s for load in loads),
+        tuple(load.answered_count / len(load.latencies_ms) for load in loads for _ in load.latencies_ms),
     )

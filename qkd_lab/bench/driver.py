@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 from qkd_lab.bench import generators
@@ -62,7 +63,9 @@ class Driver:
 
 
 def parts(cell: Cell, most_keys: int) -> list[Cell]:
-    """Each of no more keys than a pool always has."""
-    most = max(1, most_keys // cell.number)
-    counts = [min(most, cell.request_count - at) for at in range(0, cell.request_count, most)]
+    """Each of no more keys than a pool always has, and as many requests as the others, or one less: a small rest would
+    have fewer clients, on connections that are all new."""
+    part_count = ceil(cell.request_count / max(1, most_keys // cell.number))
+    each, left = divmod(cell.request_count, part_count)
+    counts = [each + (at < left) for at in range(part_count)]
     return [Cell(cell.method, cell.number, cell.connections, min(cell.clients, count), count) for count in counts]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import re
 import resource
 import shutil
 import subprocess
@@ -13,15 +11,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from qkd_lab.bench.ab_report import BROKEN_TO_AB, read_ab
 from qkd_lab.bench.cells import Load
 from qkd_lab.lab_folder import LabError
 from qkd_lab.testing.handles import Sae
 
 PACKAGES = {"ab": "apache2-utils", "curl": "curl"}
 ANSWER_WITHIN_S = 60
-# What `ab` counts as failed, and what it is called here. Answers of another length than the first are errors, since
-# those with as many keys of one size are equally long.
-_FAILURES = {"Connect": "not connected", "Receive": "not received", "Length": "other length", "Exceptions": "exception"}
 
 
 def find(program: str) -> str:
@@ -44,37 +40,23 @@ def ab(
     if body is not None:
         posted.write_bytes(body)
         command += ["-p", str(posted), "-T", "application/json"]
+    centiles.unlink(missing_ok=True)  # of the measurement before
     done, _, cpu_s = _run([*command, url])
     if done.returncode:
-        said = [line for line in done.stderr.splitlines() if line.strip()]
-        raise LabError(f"ab gave up at {url}: {said[-1] if said else f'exit status {done.returncode}'}")
-    return read_ab(done.stdout, centiles.read_text(), cpu_s, keep_alive)
+        raise _gave_up(done, url)
+    if not centiles.exists():
+        raise LabError(
+            f"ab wrote no file of percentiles (its option -e) at {url}: expected ApacheBench 2.3, and answers"
+        )
+    return read_ab(done.stdout, centiles.read_text(), cpu_s, keep_alive, done.stderr.count(BROKEN_TO_AB))
 
 
-def read_ab(report: str, centiles: str, cpu_s: float, keep_alive: bool) -> Load:
-    """`report` is its standard output, `centiles` the file of its option -e."""
-
-    def number(name: str) -> float:
-        found = re.search(rf"^{name}:\s+([0-9.]+)", report, re.MULTILINE)
-        return float(found[1]) if found else 0.0
-
-    failures = {kind: int(count) for kind, count in re.findall(r"(\w+): (\d+)[,)]", report)}
-    errors = {name: failures.get(kind, 0) for kind, name in _FAILURES.items()}
-    errors["not 2xx"] = int(number("Non-2xx responses"))
-    errors["other length"] = max(0, errors["other length"] - errors["not 2xx"])
-    if keep_alive and not any(errors.values()):
-        errors["not kept alive"] = int(number("Complete requests") - number("Keep-Alive requests"))
-    if not number("Time taken for tests"):
-        raise LabError("the report of ab has no time taken: expected ApacheBench 2.3")
-    latencies = [float(milliseconds) for _, milliseconds in list(csv.reader(centiles.splitlines()))[1:]]
-    return Load(
-        int(number("Complete requests")),
-        number("Time taken for tests"),
-        # With 50 requests or fewer ab reads one beyond its last for the highest of them.
-        tuple(min(one, latencies[-1]) for one in latencies),
-        {kind: count for kind, count in errors.items() if count},
-        cpu_s,
-    )
+def _gave_up(done: subprocess.CompletedProcess[str], url: str) -> LabError:
+    """`done.args` begins with the program, or with what started it."""
+    program = next(Path(word).name for word in done.args if Path(word).name in PACKAGES)
+    said = [line for line in done.stderr.splitlines() if line.strip()]
+    ended = f"exit status {done.returncode}" if done.returncode > 0 else f"killed by signal {-done.returncode}"
+    return LabError(f"{program} gave up at {url} ({ended}): {said[-1] if said else 'it says nothing'}")
 
 
 def curl(url: str, sae: Sae, bodies: Sequence[bytes], *, clients: int, keep_alive: bool) -> Load:
@@ -94,6 +76,9 @@ def curl(url: str, sae: Sae, bodies: Sequence[bytes], *, clients: int, keep_aliv
     # On standard input, not in a file or an argument. With -q no settings of the user's.
     command = [find("curl"), "-q", "--no-progress-meter", "--noproxy", "*", "--parallel", "--parallel-immediate"]
     done, elapsed_s, cpu_s = _run([*command, "--parallel-max", str(clients), "--config", "-"], requests)
+    # With another exit status than 0 curl also ends where one of its requests failed, which its line tells.
+    if done.returncode < 0 or (done.returncode and not done.stdout):
+        raise _gave_up(done, url)
     return read_curl(done.stdout, len(bodies), elapsed_s, cpu_s)
 
 
@@ -105,11 +90,12 @@ def _escaped(text: str) -> str:
 def read_curl(report: str, expected_count: int, elapsed_s: float, cpu_s: float) -> Load:
     """`report`: status, exit status and seconds of each request, a line each."""
     rows = [line.split() for line in report.splitlines()]
-    statuses = Counter(f"curl {failed}" if failed != "0" else status for status, failed, _ in rows)
-    errors = {kind: count for kind, count in statuses.items() if not kind.startswith("2")}
+    kinds = [f"curl {failed}" if failed != "0" else status for status, failed, _ in rows]
+    answered = [1000 * float(seconds) for kind, (*_, seconds) in zip(kinds, rows, strict=True) if kind.startswith("2")]
+    errors = {kind: count for kind, count in Counter(kinds).items() if not kind.startswith("2")}
     if missing := expected_count - len(rows):
         errors["not made"] = missing
-    return Load(expected_count, elapsed_s, tuple(1000 * float(seconds) for *_, seconds in rows), errors, cpu_s)
+    return Load(len(rows), len(answered), elapsed_s, tuple(answered), errors, cpu_s)
 
 
 def _run(command: list[str], text: str | None = None) -> tuple[subprocess.CompletedProcess[str], float, float]:
@@ -132,6 +118,20 @@ def enc_keys_body(number: int) -> bytes | None:
 
 
 def versions() -> Mapping[str, str]:
-    """The first line that each says of itself."""
-    said = {name: subprocess.run([find(name), "-V"], capture_output=True, text=True).stdout for name in PACKAGES}
-    return {name: text.splitlines()[0].split(" <", 1)[0] for name, text in said.items()}
+    """The first line that each says of itself. Raises LabError where one is not there, or says nothing."""
+    return {name: _version(name) for name in PACKAGES}
+
+
+def _version(program: str) -> str:
+    path = find(program)
+    try:
+        done = subprocess.run([path, "-V"], capture_output=True, text=True, errors="replace")
+    except OSError as error:
+        raise LabError(f"{path} can't be run: {error.strerror}, expected the one of {PACKAGES[program]}") from None
+    lines = done.stdout.strip().splitlines()
+    if done.returncode or not lines:
+        raise LabError(
+            f"{path} -V ended with exit status {done.returncode} and {len(lines)} lines: expected the version of the "
+            f"{program} in the package {PACKAGES[program]}"
+        )
+    return lines[0].split(" <", 1)[0]

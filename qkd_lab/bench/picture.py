@@ -134,9 +134,10 @@ def from_zero(panel: Axes) -> None:
 
 
 def log_y(panel: Axes) -> None:
-    """A logarithmic y axis from a round number below all that is drawn to one above, its ticks as plain numbers."""
-    panel.set_yscale("log")
+    """A logarithmic y axis from a round number below all that is drawn to one above, its ticks as plain numbers.
+    A linear one where nothing above zero is drawn: nothing was answered."""
     if values := _drawn(panel):
+        panel.set_yscale("log")
         bottom = max((one for one in ROUND_NUMBERS if one <= min(values)), default=ROUND_NUMBERS[0])
         top = min((one for one in ROUND_NUMBERS if one > max(values)), default=ROUND_NUMBERS[-1])
         ticks = [one for one in ROUND_NUMBERS if bottom <= one <= top]

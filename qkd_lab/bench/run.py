@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,9 @@ class Measured:
         return self.load.per_s * self.cell.number
 
     @property
-    def of_floor(self) -> float:
-        return self.load.per_s / self.floor.per_s
+    def of_floor(self) -> float | None:
+        """None where the floor has answered nothing."""
+        return self.load.per_s / self.floor.per_s if self.floor.per_s else None
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -54,23 +55,32 @@ class Measured:
             **load_json(self.load),
             "kme_cpu_ms": per_request_ms(self.driven.kme_cpu_s, self.load),
             "redis_cpu_ms": per_request_ms(self.driven.redis_cpu_s, self.load),
-            "of_floor": round(self.of_floor, 3),
+            "of_floor": None if self.of_floor is None else round(self.of_floor, 3),
             "floor": load_json(self.floor),
         }
 
 
-@dataclass(frozen=True)
+@dataclass
 class Run:
-    """`fed_by`: where the pool's keys came from, in words."""
+    """What `bench` fills as it goes, so that it is there also where that ends early. `fed_by`: where the pool's keys
+    came from, in words; `wanted_count`: cells that are to be measured."""
 
     fed_by: str
-    worker_count: int
-    generators: dict[str, str]
-    measured: list[Measured]
-    scripts: list[ScriptAlone]
+    wanted_count: int
+    worker_count: int = 1
+    generators: dict[str, str] = field(default_factory=dict)
+    measured: list[Measured] = field(default_factory=list)
+    scripts: list[ScriptAlone] = field(default_factory=list)
+    is_complete: bool = False
+
+    @property
+    def had_errors(self) -> bool:
+        """Also those of the floor: what is compared with it is then wrong."""
+        return any(one.load.error_count or one.floor.error_count for one in self.measured)
 
     def as_json(self) -> dict[str, Any]:
         return {
+            "complete": self.is_complete,
             "pool_fed_by": self.fed_by,
             "processors": os.cpu_count(),
             "kme_workers": self.worker_count,
@@ -83,9 +93,12 @@ class Run:
         }
 
 
-def bench(operator: Operator, link: Link, cells: Sequence[Cell], folder: Path, say: Callable[[str], None]) -> Run:
-    """`folder` is private and temporary. Raises LabError. Whatever happens, nothing is left of it in the lab."""
-    found = generators.versions()
+def bench(
+    run: Run, operator: Operator, link: Link, cells: Sequence[Cell], folder: Path, say: Callable[[str], None]
+) -> None:
+    """`folder` is private and temporary. Raises LabError; what was measured until then is in `run`. Whatever happens,
+    nothing is left of it in the lab."""
+    run.generators = dict(generators.versions())
     processors = Processors(operator.lab)
     calls = {one.number: min(MOST_SCRIPT_CALLS, parts(one, MOST_KEYS_AT_ONCE)[0].request_count) for one in cells}
     if operator.lab.in_containers:
@@ -94,22 +107,22 @@ def bench(operator: Operator, link: Link, cells: Sequence[Cell], folder: Path, s
     wanted = sum(cell.key_count for cell in cells) + sum(len(CALLERS) * number * calls[number] for number in calls)
     with ExitStack() as ends:
         pool = ends.enter_context(Pool(operator, link, max(wanted, 2 * largest), say))
-        worker_count = processors.worker_count(pool.master.kme.id)
+        run.worker_count = processors.worker_count(pool.master.kme.id)
         say("starting the floor")
         callers = {"enc_keys": pool.master, "dec_keys": pool.slave}
         floors = {
-            method: ends.enter_context(Floor(operator.lab, sae, worker_count, private_folder(folder / method)))
+            method: ends.enter_context(Floor(operator.lab, sae, run.worker_count, private_folder(folder / method)))
             for method, sae in callers.items()
             if any(cell.method == method for cell in cells)
         }
         driver = Driver(pool, processors, folder, say)
         under = _Floors(driver, floors)
-        measured = [Measured(cell, under.load(cell), driver.drive(cell)) for cell in cells]
-        scripts = []
+        for cell in cells:
+            run.measured.append(Measured(cell, under.load(cell), driver.drive(cell)))
         for number, call_count in calls.items():
             say(f"Redis scripts alone, number {number}")
-            scripts += scripts_alone(operator.lab, pool, number, call_count)
-    return Run(fed_by(link), worker_count, dict(found), measured, scripts)
+            run.scripts += scripts_alone(operator.lab, pool, number, call_count)
+    run.is_complete = True
 
 
 def fed_by(link: Link) -> str:
@@ -145,6 +158,7 @@ def load_json(load: Load) -> dict[str, Any]:
     percentiles = {f"p{percent}_ms": load.percentile_ms(percent) for percent in PERCENTILES}
     return {
         "requests": load.request_count,
+        "answered": load.answered_count,
         "requests_per_s": round(load.per_s, 1),
         **percentiles,
         "errors": dict(load.errors),
@@ -153,4 +167,4 @@ def load_json(load: Load) -> dict[str, Any]:
 
 
 def per_request_ms(busy_s: float | None, load: Load) -> float | None:
-    return None if busy_s is None else round(1000 * busy_s / load.request_count, 3)
+    return None if busy_s is None or not load.request_count else round(1000 * busy_s / load.request_count, 3)

@@ -16,7 +16,9 @@ CPU = ("KME", "Redis", "generator")
 
 
 def cells_table(run: Run) -> Table:
-    table = Table(title=f"pool fed by {run.fed_by}", title_justify="left", title_style="")
+    early = "" if run.is_complete else _ended_early(len(run.measured), run.wanted_count)
+    title = f"pool fed by {run.fed_by}{early}"
+    table = Table(title=title, title_justify="left", title_style="")
     for name in ("method", "n", "connections", "clients"):
         table.add_column(name, justify="right" if name in ("n", "clients") else "left")
     for name in (*RIGHT, "of the floor", *(f"{name} CPU ms" for name in CPU), "errors"):
@@ -25,7 +27,7 @@ def cells_table(run: Run) -> Table:
         cell = one.cell
         table.add_row(
             cell.method, str(cell.number), cell.connections, str(cell.clients),
-            *_rates(one.load, cell.number), f"{one.of_floor:.0%}", *_cpu(one.driven), _errors(one.load),
+            *_rates(one.load, cell.number), _share(one.of_floor), *_cpu(one.driven), _errors(one.load),
         )  # fmt: skip
     return table
 
@@ -57,8 +59,9 @@ def scripts_table(run: Run) -> Table:
     return table
 
 
-def pool_sizes_table(found: Sequence[Sized], fed_by: str) -> Table:
-    title = f"enc_keys, n = 1, keep-alive; pools fed by {fed_by}"
+def pool_sizes_table(found: Sequence[Sized], fed_by: str, wanted_count: int) -> Table:
+    early = "" if len(found) == wanted_count else _ended_early(len(found), wanted_count)
+    title = f"enc_keys, n = 1, keep-alive; pools fed by {fed_by}{early}"
     table = Table(title=title, title_justify="left", title_style="")
     for name in ("keys", "requests/s", *RIGHT[2:], *(f"{name} CPU ms" for name in CPU), "errors"):
         table.add_column(name, justify="right")
@@ -66,6 +69,10 @@ def pool_sizes_table(found: Sequence[Sized], fed_by: str) -> Table:
         per_s, _, *latencies = _rates(one.driven.load, 1)
         table.add_row(f"{one.key_count:,}", per_s, *latencies, *_cpu(one.driven), _errors(one.driven.load))
     return table
+
+
+def _ended_early(count: int, wanted_count: int) -> str:
+    return f"; ended early, with {count} of {wanted_count} measured"
 
 
 def _rates(load: Load, number: int) -> list[str]:
@@ -78,9 +85,13 @@ def _cpu(one: Driven) -> list[str]:
     return [_ms(per_request_ms(seconds, one.load)) for seconds in spent]
 
 
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0%}"
+
+
 def _ms(value: float | None, digits: int = 2) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
 def _errors(load: Load) -> str:
-    return ", ".join(f"{count} {kind}" for kind, count in load.errors.items()) or "0"
+    return ", ".join(f"{count} × {kind}" for kind, count in load.errors.items()) or "0"

@@ -126,19 +126,32 @@ def bench(
             _write(json_file, flow.as_json())
             click.echo(flow.in_words())
         elif pool_sizes is not None:
-            found = list(sized.measure_pool_sizes(operator, link, pool_sizes, max(clients), requests, folder, say))
-            _show(table.pool_sizes_table(found, run.fed_by(link)))
-            results = {"pool_fed_by": run.fed_by(link), "sizes": [one.as_json() for one in found]}
-            _write(json_file, results)
+            found: list[sized.Sized] = []
+            try:
+                found.extend(sized.measure_pool_sizes(operator, link, pool_sizes, max(clients), requests, folder, say))
+            finally:  # also where it fails, or is interrupted
+                results = {"complete": len(found) == len(pool_sizes), "pool_fed_by": run.fed_by(link)}
+                results["sizes"] = [one.as_json() for one in found]
+                if found:
+                    _show(table.pool_sizes_table(found, run.fed_by(link), len(pool_sizes)))
+                    _write(json_file, results)
             if plot_file is not None:
                 picture.draw_pool_sizes(results, plot_file)
+            if any(one.driven.load.error_count for one in found):
+                raise click.exceptions.Exit(1)
         else:
             cells = matrix(methods or METHODS, numbers, connections or CONNECTIONS, clients, requests)
-            done = run.bench(operator, link, cells, folder, say)
-            _show(table.cells_table(done), table.floor_table(done), table.scripts_table(done))
-            _write(json_file, done.as_json())
+            done = run.Run(run.fed_by(link), len(cells))
+            try:
+                run.bench(done, operator, link, cells, folder, say)
+            finally:  # also where it fails, or is interrupted
+                if done.measured:
+                    _show(table.cells_table(done), table.floor_table(done), table.scripts_table(done))
+                    _write(json_file, done.as_json())
             if plot_file is not None:
                 picture.draw(done.as_json(), plot_file)
+            if done.had_errors:
+                raise click.exceptions.Exit(1)
 
 
 def _show(*tables: Table) -> None:

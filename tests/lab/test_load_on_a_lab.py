@@ -99,6 +99,25 @@ def test_each_cell_is_measured_beside_its_floor_and_without_an_error(net, bench,
     assert left_of_a_bench(net) == []
 
 
+@WITH_AB
+def test_what_was_measured_before_a_refusal_is_kept_and_refusals_are_no_throughput(net, bench, tmp_path):
+    results = tmp_path / "bench.json"
+    fault = [*QKD_LAB, "fault", "set", "kme-a"]
+    subprocess.run([*fault, "refuse_percentage", "50"], cwd=net.folder, env=ENVIRONMENT, check=True)
+    try:
+        # The ids of 3,000 keys take 24 calls, of which one is refused but in one of 16 million runs.
+        small = ("--clients", "4", "--requests", "3000", "--number", "1", "--connections", "keep-alive")
+        text = bench(*small, "--json", str(results), expected=1)
+    finally:
+        subprocess.run([*fault, "all", "off"], cwd=net.folder, env=ENVIRONMENT, check=True)
+    written = json.loads(results.read_text())
+    (cell,) = written["cells"]
+    assert not written["complete"] and "ended early, with 1 of 2 measured" in text and "(503)" in text
+    assert 0 < cell["answered"] < cell["requests"] and cell["requests"] - cell["answered"] == cell["errors"]["not 2xx"]
+    assert f"{cell['errors']['not 2xx']} × not 2xx" in text
+    assert left_of_a_bench(net) == []
+
+
 def test_every_key_is_compared_with_that_of_the_other_end(net, bench, tmp_path):
     text = bench("--check", "--clients", "4", "--requests", "200", "--json", str(tmp_path / "check.json"))
     found = json.loads((tmp_path / "check.json").read_text())

@@ -1,4 +1,4 @@
-"""What `ab` and `curl` say, as the bench reads it, and what it asks of them."""
+"""What the bench asks of `ab` and `curl`, and how they end."""
 
 import json
 import shutil
@@ -10,18 +10,6 @@ import pytest
 from qkd_lab.bench import generators
 from qkd_lab.lab_folder import LabError
 from qkd_lab.testing.handles import Kme, Sae
-
-# Printed by ApacheBench 2.3 of Debian 12.
-REPORT = """Concurrency Level:      4
-Time taken for tests:   0.500 seconds
-Complete requests:      60
-Failed requests:        12
-   (Connect: 3, Receive: 2, Length: 6, Exceptions: 1)
-Non-2xx responses:      4
-Keep-Alive requests:    60
-Requests per second:    120.00 [#/sec] (mean)
-"""
-CENTILES = "Percentage served,Time in ms\n" + "".join(f"{at},{at + 1}.5\n" for at in range(101))
 
 
 @pytest.fixture
@@ -38,42 +26,19 @@ def started(monkeypatch):
 
     def run(command, input=None, **_):
         calls.append((command, input))
-        return subprocess.CompletedProcess(command, 1, "", "SSL handshake failed (5).\napr_socket_recv: refused\n")
+        failed = subprocess.CompletedProcess(command, 1, "", "SSL handshake failed (5).\napr_socket_recv: refused\n")
+        return failed if "ab" in command else subprocess.CompletedProcess(command, 0, "200 0 0.01\n", "")
 
     monkeypatch.setattr(subprocess, "run", run)
     monkeypatch.setattr(shutil, "which", lambda program: program)
     return calls
 
 
-def test_the_report_of_ab_gives_rate_latencies_and_errors_by_kind():
-    load = generators.read_ab(REPORT, CENTILES, 0.25, keep_alive=True)
-    assert (load.request_count, load.per_s, load.generator_cpu_s) == (60, 120.0, 0.25)
-    assert load.percentile_ms(50) == pytest.approx(51.5, abs=1)
-    # Of the six of another length four were no 2xx, which is said once.
-    assert load.errors == {"not connected": 3, "not received": 2, "other length": 2, "exception": 1, "not 2xx": 4}
-
-
-def test_connections_that_a_server_ends_although_they_were_to_be_kept_are_errors():
-    report = "Time taken for tests:   1.0 seconds\nComplete requests:      60\nKeep-Alive requests:    50\n"
-    assert generators.read_ab(report, CENTILES, 0.0, keep_alive=True).errors == {"not kept alive": 10}
-    assert generators.read_ab(report, CENTILES, 0.0, keep_alive=False).errors == {}
-
-
-def test_what_ab_reads_beyond_its_last_request_is_not_believed():
-    rows = ["Percentage served,Time in ms", *(f"{at},2.0" for at in range(98)), "98,9e15", "99,1e9", "100,3.5"]
-    assert generators.read_ab(REPORT, "\n".join(rows), 0.0, keep_alive=True).percentile_ms(99) == 3.5
-
-
-def test_a_report_of_something_else_than_ab_is_refused():
-    with pytest.raises(LabError, match="ApacheBench"):
-        generators.read_ab("hello", CENTILES, 0.0, keep_alive=True)
-
-
 def test_the_lines_of_curl_give_latencies_and_errors_by_status():
     report = "200 0 0.010\n503 0 0.020\n000 7 0.001\n200 0 0.030\n"
     load = generators.read_curl(report, expected_count=5, elapsed_s=2.0, cpu_s=0.1)
-    assert (load.request_count, load.per_s) == (5, 2.5)
-    assert load.percentile_ms(99) == 30.0
+    assert (load.request_count, load.answered_count, load.per_s) == (4, 2, 1.0)
+    assert load.latencies_ms == (10.0, 30.0)  # of the refusals none
     assert load.errors == {"503": 1, "curl 7": 1, "not made": 1}
 
 
@@ -110,7 +75,63 @@ def test_ab_finds_certificate_and_key_in_a_file_that_is_private(sae, started, tm
 def test_why_ab_gave_up_is_one_line(sae, started, tmp_path):
     with pytest.raises(LabError) as error:
         generators.ab("https://kme/", sae, tmp_path, clients=1, request_count=1, keep_alive=False)
-    assert str(error.value) == "ab gave up at https://kme/: apr_socket_recv: refused"
+    assert str(error.value) == "ab gave up at https://kme/ (exit status 1): apr_socket_recv: refused"
+
+
+@pytest.fixture
+def ending(monkeypatch):
+    """Gives what runs a program that ends with an exit status, and what it prints, in place of any."""
+    monkeypatch.setattr(shutil, "which", lambda program: program)
+
+    def ends(exit_status, printed="", complained=""):
+        done = subprocess.CompletedProcess
+        monkeypatch.setattr(subprocess, "run", lambda command, **_: done(command, exit_status, printed, complained))
+
+    return ends
+
+
+@pytest.mark.parametrize(
+    "exit_status, printed, words",
+    [
+        (-9, "", "(killed by signal 9): out of memory"),
+        (-9, "200 0 0.01\n200", "(killed by signal 9): out of memory"),
+        (2, "", "(exit status 2): out of memory"),
+    ],
+)
+def test_a_curl_that_was_killed_or_made_nothing_has_no_rate(sae, ending, exit_status, printed, words):
+    ending(exit_status, printed, "curl: a warning\nout of memory\n")
+    with pytest.raises(LabError) as error:
+        generators.curl("https://kme/", sae, [b"{}"] * 50, clients=1, keep_alive=True)
+    assert str(error.value) == f"curl gave up at https://kme/ {words}"
+
+
+def test_a_curl_of_which_some_requests_failed_has_those_that_did_not(sae, ending):
+    ending(7, "200 0 0.010\n000 7 0.001\n")
+    load = generators.curl("https://kme/", sae, [b"{}"] * 3, clients=1, keep_alive=True)
+    assert load.answered_count == 1 and load.errors == {"curl 7": 1, "not made": 1}
+
+
+def test_an_ab_that_writes_no_percentiles_is_named_and_those_of_an_earlier_one_are_not_taken(sae, ending, tmp_path):
+    ending(0, "Time taken for tests: 1.0 seconds\n")
+    (tmp_path / "centiles.csv").write_text("Percentage served,Time in ms\n0,1.0\n")
+    with pytest.raises(LabError, match="ab wrote no file of percentiles.*expected ApacheBench 2.3"):
+        generators.ab("https://kme/", sae, tmp_path, clients=1, request_count=1, keep_alive=False)
+
+
+@pytest.mark.parametrize("exit_status, printed", [(0, ""), (0, "\n"), (1, "not a version\n")])
+def test_a_generator_that_does_not_say_its_version_is_named(ending, exit_status, printed):
+    ending(exit_status, printed)
+    with pytest.raises(LabError, match="ab -V .*expected the version.* package apache2-utils"):
+        generators.versions()
+
+
+def test_a_generator_that_cant_be_run_is_named(tmp_path, monkeypatch):
+    program = tmp_path / "ab"
+    program.write_bytes(b"\x7fELF")
+    program.chmod(0o700)
+    monkeypatch.setattr(shutil, "which", lambda _: str(program))
+    with pytest.raises(LabError, match="ab can't be run: .*, expected the one of apache2-utils"):
+        generators.versions()
 
 
 @pytest.mark.parametrize("program, package", [("ab", "apache2-utils"), ("curl", "curl")])

@@ -103,6 +103,11 @@ def test_a_measurement_that_nothing_was_answered_in_is_left_out_of_its_curve(tmp
     assert (tmp_path / "run.svg").stat().st_size > 0
 
 
+def test_a_run_that_nothing_was_answered_in_is_drawn_too(tmp_path):
+    draw(run(cell(0.0, p99_ms=None) | {"floor": rate(0.0, None)}), tmp_path / "run.svg")
+    assert (tmp_path / "run.svg").stat().st_size > 0
+
+
 def test_several_runs_are_drawn_against_their_workers(several, drawn):
     both = cell(), cell(400.0, clients=32)
     two = run(cell(1900.0), cell(600.0, clients=32), workers=2)
