@@ -96,7 +96,8 @@ def test_rates_of_small_and_large_pools_are_shown():
 
 
 def test_the_sustained_rate_is_told_with_the_share_of_each_stage():
-    flow = Flow(6000, 10.0, 5, 2_000_000, {"transmission": 4.0, "sifting": 1.0}, {"enc_keys": 0.5}, {"qlink-a-b": 2.0})
+    stages, processors = {"transmission": 4.0, "sifting": 1.0}, {"qlink-a-b": 2.0, "kme-a": None}
+    flow = Flow(6000, 10.0, 5, 2_000_000, stages, {"enc_keys": 0.5}, processors, {"enc_keys 503": 3})
     lines = flow.in_words().splitlines()
     assert lines[0].startswith("600 keys/s of 256 bits at both SAEs") and "200,000 secret bits/s" in lines[0]
     shares = {name: share for name, share in (line.strip().rsplit(maxsplit=1) for line in lines if "%" in line[-1:])}
@@ -107,3 +108,6 @@ def test_the_sustained_rate_is_told_with_the_share_of_each_stage():
         "enc_keys": "5.0%",
         "qlink-a-b": "20.0%",
     }
+    assert (
+        "calls without keys: 3 × enc_keys 503" in lines and "  kme-a             not known: replaced meanwhile" in lines
+    )
