@@ -131,7 +131,7 @@ def under_load(net):
 
 
 @WITH_AB
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_run_that_is_interrupted_leaves_nothing_behind(net, under_load, how):
     under_load.send_signal(how)
     assert "interrupted" in under_load.communicate(timeout=60)[1] and under_load.returncode == 130
