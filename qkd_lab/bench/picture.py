@@ -112,7 +112,7 @@ def page(path: Path, rows: int, title: str) -> Iterator[Any]:
         figure, axes = pyplot.subplots(rows, 2, squeeze=False, figsize=(9.5, 3.4 * rows), layout="constrained")
         try:
             yield axes
-            figure.suptitle(title, fontsize=9)
+            figure.suptitle(title, fontsize=9, parse_math=False)  # it may be of a file, with any signs
             with in_its_place(path) as written:
                 figure.savefig(written, dpi=130, metadata=NO_DATES[path.suffix])
         except OSError as error:
