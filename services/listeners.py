@@ -162,11 +162,13 @@ class Server(BaseApplication):
 
     def _place(self, arbiter: Any, worker: ProcessWorker) -> None:
         """In the master, which knows where the others are."""
-        worker.processor = processors.choose(arbiter.num_workers, [one.processor for one in arbiter.WORKERS.values()])
+        others = list(arbiter.WORKERS.values())
+        worker.processor = processors.choose(arbiter.num_workers, [one.processor for one in others])
+        worker.place = self._turns.free(one.place for one in others)
 
     def _worker_ended(self, arbiter: Any, worker: ProcessWorker) -> None:
         metrics.worker_ended(worker.pid)
-        self._turns.left(worker.age)
+        self._turns.left(worker.place)
 
     def _start_threads(self, worker: ProcessWorker) -> None:
         metrics.WORKERS.labels("serving").set(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import mmap
 import time
+from collections.abc import Iterable
 
 MOST_WORKERS = 256
 FIRST_GO_S = 0.002
@@ -16,15 +17,20 @@ class Turns:
     def __init__(self) -> None:
         self._counts = memoryview(mmap.mmap(-1, 4 * MOST_WORKERS)).cast("i")  # connections and 1; 0: no such worker
 
-    def says(self, worker: int, connection_count: int) -> None:
-        """`worker`: its number, which no later one gets."""
-        self._counts[worker % MOST_WORKERS] = connection_count + 1
+    @staticmethod
+    def free(taken: Iterable[int]) -> int:
+        """The place of one more worker, beside those that live: the end of another is never taken for its own. More
+        than there are places for share the last."""
+        return min(set(range(MOST_WORKERS)).difference(taken), default=MOST_WORKERS - 1)
 
-    def left(self, worker: int) -> None:
-        self._counts[worker % MOST_WORKERS] = 0
+    def says(self, place: int, connection_count: int) -> None:
+        self._counts[place] = connection_count + 1
 
-    def wait(self, worker: int) -> None:
+    def left(self, place: int) -> None:
+        self._counts[place] = 0
+
+    def wait(self, place: int) -> None:
         """Lets others go first for a moment, where one has fewer connections. Whoever is too busy misses its turn."""
-        own = self._counts[worker % MOST_WORKERS]
+        own = self._counts[place]
         if any(0 < other < own for other in self._counts):
             time.sleep(FIRST_GO_S)

@@ -32,7 +32,9 @@ NO_MORE_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 class ListenerWorker(ThreadWorker):
     """A worker with several listeners; `cfg.listener_tls`: name, TLS, and what its threads begin with, of each, in the
     order of binds; `cfg.limits`; `cfg.turns`; `cfg.max_body_bytes`: by a listener's name, from when the applications
-    are made."""
+    are made. `place`: in `cfg.turns`, given to it before it is forked."""
+
+    place = 0
 
     def init_process(self) -> None:
         self._listeners = {
@@ -44,11 +46,11 @@ class ListenerWorker(ThreadWorker):
         super().init_process()
 
     def run(self) -> None:
-        self.cfg.turns.says(self.age, 0)
+        self.cfg.turns.says(self.place, 0)
         super().run()
 
     def accept(self, listener: Any) -> None:
-        self.cfg.turns.wait(self.age)
+        self.cfg.turns.wait(self.place)
         try:
             sock, client = listener.accept()
         except OSError as error:
@@ -65,7 +67,7 @@ class ListenerWorker(ThreadWorker):
         tls, threads = self._listeners[address]
         conn = ListenerConnection(self.cfg, sock, client, address, threads.name, tls, super().handle)
         self.nr_conns += 1
-        self.cfg.turns.says(self.age, self.nr_conns)
+        self.cfg.turns.says(self.place, self.nr_conns)
         self._open[address] += 1
         threads.add(conn)
 
@@ -74,7 +76,7 @@ class ListenerWorker(ThreadWorker):
 
     def _close(self, conn: ListenerConnection) -> None:
         self.nr_conns -= 1
-        self.cfg.turns.says(self.age, self.nr_conns)
+        self.cfg.turns.says(self.place, self.nr_conns)
         self._open[conn.server] -= 1
         conn.close()
 

@@ -15,7 +15,8 @@ from qkd_lab.bench.processors import Processors
 
 @dataclass(frozen=True)
 class Driven:
-    """A load, and what it took of processors at the site that was asked; None where these are not on this machine."""
+    """A load, and what it took of processors at the site that was asked; None where these are not on this machine
+    or were replaced meanwhile."""
 
     load: Load
     kme_cpu_s: float | None
@@ -40,14 +41,14 @@ class Driver:
             self.pool.fill(part.key_count)
             send = self._sender(part)
             self.say(str(part))
-            before = [self._processors.busy_s(name) for name in names]
+            before = self._processors.busy(names)
             loads.append(send())
-            after = [self._processors.busy_s(name) for name in names]
+            part_s = self._processors.spent_s(before)
             if loads[-1].error_count:
                 self.pool.check(sae)
             spent_s = [
-                None if total is None or was is None or now is None else total + now - was
-                for total, was, now in zip(spent_s, before, after, strict=True)
+                None if total is None or part_s[name] is None else total + part_s[name]
+                for total, name in zip(spent_s, names, strict=True)
             ]
         return Driven(together(loads), *spent_s)
 

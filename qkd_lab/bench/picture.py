@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qkd_lab.bench.results_file import in_its_place
 from qkd_lab.experiments.figure import COLOURS, MARKERS, NO_DATES, SUFFIXES
 from qkd_lab.lab_folder import LabError
 
@@ -20,12 +21,12 @@ ROUND_NUMBERS = [step * 10.0**power for power in range(-4, 8) for step in (1, 2,
 DECADES = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
 
 
-def check_place(path: Path) -> None:
-    """Raises LabError where no figure can be drawn, before anything is measured."""
+def check_place(path: Path, option: str = "-o") -> None:
+    """Raises LabError where no figure can be drawn, before anything is measured. `option` gave the path."""
     if path.suffix not in SUFFIXES:
-        raise LabError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}")
+        raise LabError(f"{option}: {path}: expected a name that ends in {', '.join(SUFFIXES)}")
     if not path.resolve().parent.is_dir():
-        raise LabError(f"{path}: there is no folder {path.resolve().parent}")
+        raise LabError(f"{option}: {path}: there is no folder {path.resolve().parent}, expected one that is there")
     _matplotlib()
 
 
@@ -111,8 +112,9 @@ def page(path: Path, rows: int, title: str) -> Iterator[Any]:
         figure, axes = pyplot.subplots(rows, 2, squeeze=False, figsize=(9.5, 3.4 * rows), layout="constrained")
         try:
             yield axes
-            figure.suptitle(title, fontsize=9)
-            figure.savefig(path, dpi=130, metadata=NO_DATES[path.suffix])
+            figure.suptitle(title, fontsize=9, parse_math=False)  # it may be of a file, with any signs
+            with in_its_place(path) as written:
+                figure.savefig(written, dpi=130, metadata=NO_DATES[path.suffix])
         except OSError as error:
             raise LabError(f"{path}: {error.strerror or error}, expected a place to write a figure") from error
         finally:

@@ -50,8 +50,15 @@ def measure_pool_sizes(
     for size in sizes:
         say(f"{size:,} keys")
         with ExitStack() as ends:
-            wanted = [min(size, MOST_KEYS)] * ceil(size / MOST_KEYS)
-            pools = [ends.enter_context(Pool(operator, link, capacity, say)) for capacity in wanted]
+            pools = [ends.enter_context(Pool(operator, link, capacity, say)) for capacity in shares(size)]
             for pool in pools:
                 pool.fill(pool.most_at_once)
-            yield Sized(size, Driver(pools[-1], processors, folder, say).drive(cell))
+            stored = sum(pool.stored_key_count() for pool in pools)
+            yield Sized(stored, Driver(pools[-1], processors, folder, say).drive(cell))
+
+
+def shares(size: int) -> list[int]:
+    """Keys of each of as few pools as can have `size` together. They are equal, but for one key: a rest beside full
+    pools could be less than a pool has at least."""
+    count = ceil(size / MOST_KEYS)
+    return [size // count + (at < size % count) for at in range(count)]

@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from queue import Empty, SimpleQueue
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from qkd_lab.bench.lost_calls import in_words
 from qkd_lab.bench.pool import KEY_SIZE_BITS, Pool
-from qkd_lab.bench.processors import Processors
+from qkd_lab.bench.processors import Busy, Processors
+from qkd_lab.bench.sustained_clients import Clients, Seen
+from qkd_lab.bench.whole_rounds import Report, Rounds, stages_within
 from qkd_lab.lab_folder import LabError
 from qkd_lab.operator_calls import Operator
 from qkd_lab.topology import Link
-from sae_demo.etsi_client import KmeRefused
 
 TARGET_PER_S = 500
-CLIENTS = 2  # at each end
-AT_A_TIME = 32
 CAPACITY = 20_000  # more than comes in a round: the pool is always to be filled
-NOTHING_THERE_S = 0.02
 ROUNDS_ASKED_EVERY_S = 1.0
+# Where the end of a round is a boundary of the measurement.
+END_ASKED_EVERY_S = 0.1
 FIRST_KEYS_WITHIN_S = 120.0
+ROUND_WITHIN_S = 120.0
 
 
 @dataclass(frozen=True)
 class Flow:
-    """`stages_s`: of the rounds that ended meanwhile, as Bob's end saw them, one after the other; `delivery_s`: how
-    long clients waited for answers with keys, beside the rounds; `processors_s`: by process, where known."""
+    """From the end of one round to the end of another, `elapsed_s` later. `stages_s`: of the rounds between, as Bob's
+    end saw them, one after the other; `delivery_s`: how long clients waited for answers with keys, beside the rounds;
+    `processors_s`: by process, None where a part of it was replaced meanwhile; empty where they are not on this
+    machine; `lost_calls`: that brought no keys, by kind, but for those that came before there were enough keys."""
 
     key_count: int
     elapsed_s: float
@@ -37,7 +39,8 @@ class Flow:
     secret_bits: int
     stages_s: dict[str, float]
     delivery_s: dict[str, float]
-    processors_s: dict[str, float]
+    processors_s: dict[str, float | None]
+    lost_calls: dict[str, int] = field(default_factory=dict)
 
     @property
     def per_s(self) -> float:
@@ -49,9 +52,10 @@ class Flow:
     def in_words(self) -> str:
         between_s = max(0.0, self.elapsed_s - sum(self.stages_s.values()))
         lines = [
-            f"{self.per_s:,.0f} keys/s of {KEY_SIZE_BITS} bits at both SAEs over {self.elapsed_s:.0f} s "
+            f"{self.per_s:,.0f} keys/s of {KEY_SIZE_BITS} bits at both SAEs over {self.elapsed_s:.1f} s "
             f"({self.key_count:,} keys, target {TARGET_PER_S}/s), from {self.round_count} rounds with "
             f"{self.secret_bits / self.elapsed_s:,.0f} secret bits/s",
+            f"calls without keys: {in_words(self.lost_calls)}",
             "time of the rounds:",
             *self._shares({**self.stages_s, "between rounds": between_s}),
             "beside them, clients waited for keys:",
@@ -61,123 +65,92 @@ class Flow:
             lines += ["processors at work (100 % is one of them):", *self._shares(self.processors_s)]
         return "\n".join(lines)
 
-    def _shares(self, seconds: dict[str, float]) -> list[str]:
-        return [f"  {name:<18}{one / self.elapsed_s:7.1%}" for name, one in seconds.items()]
+    def _shares(self, seconds: Mapping[str, float | None]) -> list[str]:
+        return [
+            f"  {name:<18}" + ("not known: replaced meanwhile" if one is None else f"{one / self.elapsed_s:7.1%}")
+            for name, one in seconds.items()
+        ]
 
 
 def sustained(operator: Operator, link: Link, seconds: float, say: Callable[[str], None]) -> Flow:
-    """Raises LabError."""
+    """Of `seconds` or longer, up to the end of a round. Raises LabError."""
     if not link.is_quantum:
         raise LabError(f"--sustained: link {link.name} is fed with key files: expected a quantum link, see --link")
-    processors, rounds = Processors(operator.lab), _Rounds(operator, link)
-    with Pool(operator, link, CAPACITY, say) as pool, _Clients(pool) as clients:
+    processors = Processors(operator.lab)
+    with Pool(operator, link, CAPACITY, say) as pool, Clients(pool) as clients:
         say("waiting for the first keys")
         pool.open()
         clients.wait_for_keys(FIRST_KEYS_WITHIN_S)
-        say(f"measuring for {seconds:g} s")
-        rounds.begin()
-        before = {name: processors.busy_s(name) or 0.0 for name in processors.names}
-        count, waited, started = clients.key_count, dict(clients.waited_s), time.monotonic()
-        while (left_s := started + seconds - time.monotonic()) > 0:
-            time.sleep(min(left_s, ROUNDS_ASKED_EVERY_S))
-            rounds.look()
-            clients.check()
-        elapsed_s, key_count = time.monotonic() - started, clients.key_count - count
-        busy = {name: (processors.busy_s(name) or 0.0) - before[name] for name in before}
-        delivery = {method: clients.waited_s[method] - waited[method] for method in waited}
-    rows = rounds.ended
-    stages: dict[str, float] = {}
-    for report in rows:
-        for stage, spent_s in report["stages"].items():
-            stages[stage] = stages.get(stage, 0.0) + spent_s
-    # Only what took a hundredth of a processor or more is worth a line.
-    busiest = sorted(busy.items(), key=lambda item: -item[1])
-    worth_telling = {name: busy_s for name, busy_s in busiest if busy_s > elapsed_s / 100}
-    secret_bits = sum(report["secret_bits"] or 0 for report in rows)
-    return Flow(key_count, elapsed_s, len(rows), secret_bits, stages, delivery, worth_telling)
+        say("waiting for a round to end")
+        rounds = Rounds(operator, link)
+        _wait_for_a_round(rounds, clients)
+        begun = clients.seen()
+        busy = processors.busy(processors.names)
+        say(f"measuring for {seconds:g} s, and to the end of a round")
+        return _measure(begun, seconds, rounds, clients, processors, busy)
 
 
-class _Rounds:
-    """The reports of the rounds that end from `begin` on, at Bob's end, which leads them."""
-
-    def __init__(self, operator: Operator, link: Link) -> None:
-        self._operator = operator
-        self._qkde = operator.topology.site(link.bob).qkde_id
-        self._path = f"/v1/reports?link={link.name}&count=50"
-        self._known: set[str] = set()
-        self.ended: list[dict[str, Any]] = []
-
-    def begin(self) -> None:
-        self.look()
-        self.ended = []
-
-    def look(self) -> None:
-        for report in self._operator.call(self._qkde, "GET", self._path):
-            if report["block_id"] not in self._known:
-                self._known.add(report["block_id"])
-                self.ended.append(report)
+def _wait_for_a_round(rounds: Rounds, clients: Clients) -> None:
+    until = time.monotonic() + ROUND_WITHIN_S
+    while not rounds.ended():
+        clients.check()
+        if time.monotonic() > until:
+            raise _no_round()
+        time.sleep(END_ASKED_EVERY_S)
 
 
-class _Clients:
-    """Masters that take what there is, and slaves that fetch it. `key_count`: keys that both ends have."""
+def _no_round() -> LabError:
+    return LabError(f"no round ended within {ROUND_WITHIN_S:.0f} s: `qkd-lab status` shows the link")
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self._taken: SimpleQueue[list[str]] = SimpleQueue()
-        self._over = threading.Event()
-        self._lock = threading.Lock()
-        self._threads = ThreadPoolExecutor(2 * CLIENTS)
-        self.key_count = 0
-        self.waited_s = {"enc_keys": 0.0, "dec_keys": 0.0}
 
-    def __enter__(self) -> _Clients:
-        self._running = [self._threads.submit(work) for work in (self._take, self._fetch) for _ in range(CLIENTS)]
-        return self
+def _measure(
+    begun: Seen,
+    seconds: float,
+    rounds: Rounds,
+    clients: Clients,
+    processors: Processors,
+    busy: dict[str, Busy | None],
+) -> Flow:
+    """Where no round ends after `seconds`, because the link has stopped, say, it is up to the last that did."""
+    reports: list[Report] = []
+    unasked = Counter[str]()
+    flow: Flow | None = None
+    until, left_s = begun.at_s + seconds, float(seconds)
+    while left_s > -ROUND_WITHIN_S:
+        time.sleep(min(left_s, ROUNDS_ASKED_EVERY_S) if left_s > END_ASKED_EVERY_S else END_ASKED_EVERY_S)
+        # A round that has ended since one was asked for a second ago is no boundary: it is not known when.
+        is_boundary, left_s = left_s <= 0, until - time.monotonic()
+        clients.check()
+        try:
+            new = rounds.ended()
+        except LabError:
+            unasked["reports of rounds"] += 1
+            continue
+        if new:
+            reports += new
+            seen = clients.seen()
+            flow = _flow(begun, seen, reports, processors.spent_s(busy), unasked)
+            if is_boundary:
+                break
+    if flow is None:
+        raise _no_round()
+    return flow
 
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._threads.shutdown()
 
-    def check(self) -> None:
-        """Raises what ended a client."""
-        for one in self._running:
-            if one.done():
-                one.result()
-
-    def wait_for_keys(self, within_s: float) -> None:
-        until = time.monotonic() + within_s
-        while not self.key_count:
-            self.check()
-            if time.monotonic() > until:
-                raise LabError(f"BB84 gave no key within {within_s:.0f} s: `qkd-lab status` shows the rounds")
-            time.sleep(NOTHING_THERE_S)
-
-    def _take(self) -> None:
-        with self._pool.client(self._pool.master) as client:
-            while not self._over.is_set():
-                started = time.monotonic()
-                try:
-                    keys = client.enc_keys(self._pool.slave.id, AT_A_TIME).keys
-                except KmeRefused as refusal:
-                    if refusal.status not in (400, 503):  # 400: the registration is not known to each worker yet
-                        raise
-                    self._over.wait(NOTHING_THERE_S)
-                    continue
-                self._count("enc_keys", started)
-                self._taken.put([key.key_id for key in keys])
-
-    def _fetch(self) -> None:
-        with self._pool.client(self._pool.slave) as client:
-            while not self._over.is_set():
-                try:
-                    key_ids = self._taken.get(timeout=NOTHING_THERE_S)
-                except Empty:
-                    continue
-                started = time.monotonic()
-                keys = client.dec_keys(self._pool.master.id, key_ids).keys
-                self._count("dec_keys", started, len(keys))
-
-    def _count(self, method: str, started: float, key_count: int = 0) -> None:
-        with self._lock:
-            self.waited_s[method] += time.monotonic() - started
-            self.key_count += key_count
+def _flow(
+    begun: Seen, seen: Seen, reports: list[Report], spent_s: dict[str, float | None], unasked: Counter[str]
+) -> Flow:
+    elapsed_s = seen.at_s - begun.at_s
+    # Only what took a hundredth of a processor or more is worth a line, and what may have.
+    known = {name: one for name, one in spent_s.items() if one is not None and one > elapsed_s / 100}
+    worth_telling: dict[str, float | None] = dict(sorted(known.items(), key=lambda item: -item[1]))
+    return Flow(
+        seen.key_count - begun.key_count,
+        elapsed_s,
+        len(reports),
+        sum(report["secret_bits"] or 0 for report in reports),
+        stages_within(reports, elapsed_s),
+        {method: seen.waited_s[method] - begun.waited_s[method] for method in seen.waited_s},
+        worth_telling | {name: None for name, one in spent_s.items() if one is None},
+        dict(seen.lost - begun.lost + unasked),
+    )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from qkd_lab.bench.cells import (
     MOST_STORED,
     matrix,
 )
+from qkd_lab.cli.bench_options import check_options
 from qkd_lab.lab_folder import LabError, LabFolder
 from qkd_lab.operator_calls import Operator
 from qkd_lab.topology import Link
@@ -76,7 +77,9 @@ class _Counts(click.ParamType):
 @click.option(
     "--seconds", type=click.IntRange(5, 3600), default=30, show_default=True, help="How long --sustained measures."
 )
+@click.pass_context
 def bench(
+    ctx: click.Context,
     methods: tuple[str, ...],
     numbers: tuple[int, ...],
     connections: tuple[str, ...],
@@ -95,21 +98,23 @@ def bench(
     It registers two SAEs and a connection of its own and removes them. On a link that is fed with key files
     (`qkd-lab up --topology two-sites-directory`) it prefills its pool by such a file; on a quantum link BB84 fills it.
     """
-    from qkd_lab.bench import check, picture, run, table
+    from qkd_lab.bench import check, picture, results_file, run, table
     from qkd_lab.bench import pool_sizes as sized
     from qkd_lab.bench import sustained as to_the_end
     from qkd_lab.bench.working_folder import working_folder
 
-    if checks + sustained + (pool_sizes is not None) > 1:
-        raise click.UsageError("--check, --pool-sizes and --sustained are runs of their own: expected one of them")
+    check_options(ctx, checks, pool_sizes is not None, sustained)
     if plot_file is not None:
         if checks or sustained:
             raise click.UsageError("--plot draws requests/s: leave out --check and --sustained")
-        picture.check_place(plot_file)
+        picture.check_place(plot_file, "--plot")
+        results_file.check_place("--plot", plot_file)
+    if json_file is not None:
+        results_file.check_place("--json", json_file)
     operator = Operator(LabFolder.here())
     link = _link(operator, link_name)
     console = Console(stderr=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # however it is ended, it cleans up
+    _clean_up_when_told_to_end()
 
     def say(line: str) -> None:
         console.print(f"• {line}", highlight=False, soft_wrap=True)
@@ -117,41 +122,99 @@ def bench(
     with working_folder(operator, say) as folder:
         if checks:
             checked = check.run_check(operator, link, numbers, max(clients), requests, say)
-            _write(json_file, checked.as_json())
-            if not checked.is_well:
-                raise LabError(checked.in_words())
-            click.echo(checked.in_words())
+            words = checked.in_words()
+            if checked.is_well:
+                _keep(lambda: click.echo(words), json_file, checked.as_json())
+            else:
+                _keep(lambda: None, json_file, checked.as_json(), wrong=[words])
         elif sustained:
             flow = to_the_end.sustained(operator, link, seconds, say)
-            _write(json_file, flow.as_json())
-            click.echo(flow.in_words())
+            _keep(lambda: click.echo(flow.in_words()), json_file, flow.as_json())
         elif pool_sizes is not None:
             found: list[sized.Sized] = []
-            try:
-                found.extend(sized.measure_pool_sizes(operator, link, pool_sizes, max(clients), requests, folder, say))
-            finally:  # also where it fails, or is interrupted
-                results = {"complete": len(found) == len(pool_sizes), "pool_fed_by": run.fed_by(link)}
-                results["sizes"] = [one.as_json() for one in found]
-                if found:
-                    _show(table.pool_sizes_table(found, run.fed_by(link), len(pool_sizes)))
-                    _write(json_file, results)
-            if plot_file is not None:
-                picture.draw_pool_sizes(results, plot_file)
+            measured = sized.measure_pool_sizes(operator, link, pool_sizes, max(clients), requests, folder, say)
+            ended = _ended_by(lambda: found.extend(measured))
+            results = {"complete": ended is None, "pool_fed_by": run.fed_by(link)}
+            results["sizes"] = [one.as_json() for one in found]
+            if found:
+                shown = [table.pool_sizes_table(found, run.fed_by(link), len(pool_sizes))]
+                figure = plot_file if ended is None else None
+                _keep(lambda: _show(*shown), json_file, results, figure, picture.draw_pool_sizes, _said_by(ended))
+            if ended is not None:
+                raise ended
             if any(one.driven.load.error_count for one in found):
                 raise click.exceptions.Exit(1)
         else:
             cells = matrix(methods or METHODS, numbers, connections or CONNECTIONS, clients, requests)
             done = run.Run(run.fed_by(link), len(cells))
-            try:
-                run.bench(done, operator, link, cells, folder, say)
-            finally:  # also where it fails, or is interrupted
-                if done.measured:
-                    _show(table.cells_table(done), table.floor_table(done), table.scripts_table(done))
-                    _write(json_file, done.as_json())
-            if plot_file is not None:
-                picture.draw(done.as_json(), plot_file)
+            ended = _ended_by(lambda: run.bench(done, operator, link, cells, folder, say))
+            if done.measured:
+                shown = [table.cells_table(done), table.floor_table(done), table.scripts_table(done)]
+                figure = plot_file if ended is None else None
+                _keep(lambda: _show(*shown), json_file, done.as_json(), figure, picture.draw, _said_by(ended))
+            if ended is not None:
+                raise ended
             if done.had_errors:
                 raise click.exceptions.Exit(1)
+
+
+def _ended_by(measure: Callable[[], object]) -> BaseException | None:
+    """What ended it early, so that what was measured until then can be kept before that is told."""
+    try:
+        measure()
+    except (LabError, KeyboardInterrupt) as error:
+        return error
+    return None
+
+
+def _said_by(ended: BaseException | None) -> list[str]:
+    return [str(ended)] if isinstance(ended, LabError) else []
+
+
+def _clean_up_when_told_to_end() -> None:
+    """However it is ended, nothing is left. A closed terminal (SIGHUP) may tell more than once, the shell and the
+    system each, which is not to end the cleaning up. With nohup it goes on."""
+    told_by = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        told_by.append(signal.SIGHUP)
+
+    def end(number: int, frame: Any) -> None:
+        for one in told_by:
+            signal.signal(one, signal.SIG_IGN)
+        signal.default_int_handler(number, frame)
+
+    for one in told_by:
+        signal.signal(one, end)
+
+
+def _keep(
+    show: Callable[[], None],
+    json_file: Path | None,
+    results: dict[str, Any],
+    plot_file: Path | None = None,
+    draw: Callable[[dict[str, Any], Path], None] | None = None,
+    wrong: list[str] | None = None,
+) -> None:
+    """Shows results before they are written, and writes each file whatever becomes of the others. Raises LabError that
+    has `wrong` and what could not be written."""
+    from qkd_lab.bench import results_file
+
+    failed = list(wrong or [])
+    try:
+        show()
+    finally:
+        if json_file is not None:
+            try:
+                results_file.write_json("--json", json_file, results)
+            except LabError as error:
+                failed.append(str(error))
+        if plot_file is not None and draw is not None:
+            try:
+                draw(results, plot_file)
+            except LabError as error:
+                failed.append(f"--plot: {error}")
+    if failed:
+        raise LabError("; ".join(failed))
 
 
 def _show(*tables: Table) -> None:
@@ -169,12 +232,3 @@ def _link(operator: Operator, name: str | None) -> Link:
     if not operator.topology.links:
         raise LabError("this lab has no link, so it has no keys")
     return operator.topology.links[0]
-
-
-def _write(file: Path | None, content: dict[str, Any]) -> None:
-    if file is None:
-        return
-    try:
-        file.write_text(json.dumps(content, indent=2) + "\n")
-    except OSError as error:
-        raise LabError(f"--json: {file}: {error.strerror}") from None

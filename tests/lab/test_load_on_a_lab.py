@@ -150,7 +150,7 @@ def under_load(net):
 
 
 @WITH_AB
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_run_that_is_interrupted_leaves_nothing_behind(net, under_load, how):
     under_load.send_signal(how)
     assert "interrupted" in under_load.communicate(timeout=60)[1] and under_load.returncode == 130
@@ -186,7 +186,7 @@ def test_bb84_feeds_the_pool_while_both_ends_take_keys(bench, tmp_path, figure):
     flow = json.loads((tmp_path / "flow.json").read_text())
     assert flow["key_count"] > 0 and flow["round_count"] > 0
     assert {"transmission", "sifting", "reconciliation", "amplification"} <= flow["stages_s"].keys()
-    # Rounds of one link follow each other; the first of them began before.
-    assert 0 < sum(flow["stages_s"].values()) < 2 * flow["elapsed_s"]
+    # Rounds of one link follow each other.
+    assert 0 < sum(flow["stages_s"].values()) <= flow["elapsed_s"] + 1e-6
     assert "qlink-a-b" in flow["processors_s"] and "transmission" in text
     figure(f"bench --sustained, the fast network of the tests: {flow['keys_per_s']:,.0f} keys/s at both ends")

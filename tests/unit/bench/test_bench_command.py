@@ -2,6 +2,8 @@
 
 import io
 import json
+import signal
+import sys
 
 import click
 import pytest
@@ -11,6 +13,7 @@ from rich.console import Console
 from qkd_lab.bench import pool_sizes
 from qkd_lab.bench import run as runs
 from qkd_lab.bench.cells import Cell, Load
+from qkd_lab.bench.check import Checked
 from qkd_lab.bench.driver import Driven
 from qkd_lab.bench.pool_sizes import Sized
 from qkd_lab.bench.run import Measured, Run
@@ -53,18 +56,128 @@ def shown(*tables):
         (["--pool-sizes", "10"], ["--pool-sizes", "'10'", "1000 to 1000000"]),
         (["--check", "--plot", "x.png"], ["--plot", "leave out"]),
         (["--json", "."], ["--json", "directory"]),
+        (["--seconds", "9"], ["--seconds has no effect: it belongs to --sustained"]),
+        (["--check", "--seconds", "30"], ["--seconds has no effect beside --check", "belongs to --sustained"]),
+        (["--check", "--method", "enc_keys"], ["--method has no effect beside --check", "every combination"]),
+        (["--check", "--connections", "new"], ["--connections has no effect beside --check"]),
+        (["--pool-sizes", "1000", "--method", "enc_keys"], ["--method has no effect beside --pool-sizes"]),
+        (["--pool-sizes", "1000", "--number", "1"], ["--number has no effect", "or --check"]),
+        (["--pool-sizes", "1000", "--connections", "new"], ["--connections has no effect"]),
+        (["--sustained", "--clients", "1"], ["--clients has no effect beside --sustained"]),
+        (["--sustained", "--requests", "2000"], ["--requests has no effect beside --sustained"]),
+        (["--sustained", "--number", "1"], ["--number has no effect beside --sustained"]),
     ],
 )
 def test_what_cant_be_measured_is_named_with_what_was_expected(arguments, words):
     done = CliRunner().invoke(bench, arguments)
     assert done.exit_code == 2
-    assert all(word in done.output for word in words), done.output
+    output = " ".join(done.output.split())
+    assert all(word in output for word in words), done.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--method", "enc_keys", "--number", "1", "--connections", "new", "--clients", "8", "--requests", "9"],
+        ["--check", "--number", "1", "--requests", "3000", "--clients", "32"],
+        ["--pool-sizes", "1000,10000", "--clients", "32", "--requests", "10000", "--plot", "x.png"],
+        ["--sustained", "--seconds", "30", "--link", "a-b", "--json", "x.json"],
+    ],
+)
+def test_options_that_belong_to_a_run_are_no_wrong_usage(tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(bench, arguments)
+    assert isinstance(done.exception, LabError) and "no lab in" in str(done.exception)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("place, words", [("x.gif", ".png, .svg, .pdf"), ("none/x.png", "no folder")])
 def test_a_place_where_no_figure_can_be_drawn_is_named_before_anything_is_measured(tmp_path, place, words):
     done = CliRunner().invoke(bench, ["--plot", str(tmp_path / place)])
     assert isinstance(done.exception, LabError) and words in str(done.exception)
+    assert str(done.exception).startswith(f"--plot: {tmp_path / place}: ")
+
+
+@pytest.mark.parametrize("option, name", [("--json", "none/x.json"), ("--json", "file/x.json")])
+def test_a_file_that_cant_be_written_is_named_before_anything_is_measured(tmp_path, option, name):
+    (tmp_path / "file").touch()
+    done = CliRunner().invoke(bench, [option, str(tmp_path / name)])
+    assert isinstance(done.exception, LabError)
+    assert str(done.exception).startswith(f"{option}: {tmp_path / name}: ")
+    assert "expected a file in a folder that is there" in str(done.exception)
+
+
+@pytest.fixture
+def measuring(operator, monkeypatch):
+    """Runs the command on a lab where everything has been measured already. `meanwhile` is called during that."""
+
+    def invoke(*arguments, meanwhile=lambda: None):
+        def measure(run, *_):
+            meanwhile()
+            run.measured.append(measured())
+            run.is_complete = True
+
+        monkeypatch.setattr(sys.modules["qkd_lab.cli.bench"], "Operator", lambda lab: operator)
+        monkeypatch.setattr("qkd_lab.bench.run.bench", measure)
+        monkeypatch.setattr("qkd_lab.bench.check.run_check", lambda *_: meanwhile() or Checked(3, 2, 1))
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+        try:
+            return CliRunner().invoke(bench, [str(one) for one in arguments])
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    return invoke
+
+
+def test_results_are_kept_in_files(measuring, tmp_path):
+    pytest.importorskip("matplotlib")
+    done = measuring("--json", tmp_path / "x.json", "--plot", tmp_path / "x.svg")
+    assert done.exit_code == 0 and "enc_keys" in done.output
+    assert json.loads((tmp_path / "x.json").read_text())["cells"]
+    assert "<svg" in (tmp_path / "x.svg").read_text()
+
+
+def test_results_are_shown_and_drawn_where_json_cant_be_written_in_the_end(measuring, tmp_path):
+    pytest.importorskip("matplotlib")
+    place = tmp_path / "x.json"
+    done = measuring("--json", place, "--plot", tmp_path / "x.svg", meanwhile=place.mkdir)
+    assert str(done.exception).startswith(f"--json: {place}: Is a directory; expected")
+    assert "enc_keys" in done.output and (tmp_path / "x.svg").exists()
+
+
+def test_a_check_that_finds_something_tells_it_and_what_could_not_be_written(measuring, tmp_path):
+    place = tmp_path / "x.json"
+    done = measuring("--check", "--json", place)
+    assert "1 different" in str(done.exception) and json.loads(place.read_text())["is_well"] is False
+    place.unlink()
+    done = measuring("--check", "--json", place, meanwhile=place.mkdir)
+    assert "1 different" in str(done.exception) and f"--json: {place}: Is a directory" in str(done.exception)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_it_cleans_up_whoever_ends_it_and_how_often_it_is_told(measuring, operator, number):
+    ends = []
+
+    def meanwhile():
+        try:
+            signal.raise_signal(number)
+        finally:
+            signal.raise_signal(signal.SIGHUP)  # while it cleans up
+            ends.append("clean")
+
+    done = measuring(meanwhile=meanwhile)
+    assert done.exit_code == 1 and ends == ["clean"]
+    assert not list((operator.lab.path / "bench").glob("run-*"))
+
+
+def test_a_closed_terminal_is_nothing_to_one_that_was_begun_with_nohup(measuring):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        done = measuring(meanwhile=lambda: signal.raise_signal(signal.SIGHUP))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert done.exit_code == 0 and "enc_keys" in done.output
 
 
 def test_without_a_lab_the_bench_says_how_to_start_one(tmp_path, monkeypatch):
@@ -127,7 +240,7 @@ def ran(operator, tmp_path, monkeypatch):
 @pytest.mark.parametrize("error", [LabError("the bench ended early: 429"), KeyboardInterrupt()])
 def test_what_was_measured_before_a_failure_or_an_interruption_is_shown_and_written_as_incomplete(ran, error):
     done, written = ran(measured(), error=error)
-    assert done.exception is error or isinstance(done.exception, click.Abort)
+    assert str(done.exception) == str(error) or isinstance(done.exception, click.Abort)
     assert "ended early, with 1 of 32 measured" in done.output and "enc_keys" in done.output
     assert not written["complete"] and len(written["cells"]) == 1
 
@@ -180,7 +293,8 @@ def test_rates_of_small_and_large_pools_are_shown():
 
 
 def test_the_sustained_rate_is_told_with_the_share_of_each_stage():
-    flow = Flow(6000, 10.0, 5, 2_000_000, {"transmission": 4.0, "sifting": 1.0}, {"enc_keys": 0.5}, {"qlink-a-b": 2.0})
+    stages, processors = {"transmission": 4.0, "sifting": 1.0}, {"qlink-a-b": 2.0, "kme-a": None}
+    flow = Flow(6000, 10.0, 5, 2_000_000, stages, {"enc_keys": 0.5}, processors, {"enc_keys 503": 3})
     lines = flow.in_words().splitlines()
     assert lines[0].startswith("600 keys/s of 256 bits at both SAEs") and "200,000 secret bits/s" in lines[0]
     shares = {name: share for name, share in (line.strip().rsplit(maxsplit=1) for line in lines if "%" in line[-1:])}
@@ -191,3 +305,6 @@ def test_the_sustained_rate_is_told_with_the_share_of_each_stage():
         "enc_keys": "5.0%",
         "qlink-a-b": "20.0%",
     }
+    assert (
+        "calls without keys: 3 × enc_keys 503" in lines and "  kme-a             not known: replaced meanwhile" in lines
+    )

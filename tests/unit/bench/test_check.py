@@ -6,7 +6,9 @@ from uuid import uuid4
 import pytest
 
 from qkd_lab.bench import check
-from sae_demo.etsi_client import KmeRefused
+from qkd_lab.lab_folder import LabError
+from sae_demo.etsi_answers import MalformedAnswer
+from sae_demo.etsi_client import KmeRefused, KmeUnreachable
 
 REFUSED = KmeRefused(400, "one or more keys specified are not found")
 
@@ -18,8 +20,8 @@ class MadeUpPool:
     slave = SimpleNamespace(id="s")
 
     def __init__(self, faults=()):
-        self.faults = faults
-        self.keys = {}
+        self.faults = dict(faults)
+        self.keys, self.fills = {}, 0
 
     def __call__(self, *_):
         return self
@@ -31,21 +33,25 @@ class MadeUpPool:
         pass
 
     def fill(self, count):
-        pass
+        self.fills += 1
+        if self.faults.get("fills") == self.fills:
+            raise LabError("no answer from kme-a")
 
     def client(self, sae):
         return self
 
     def enc_keys(self, slave, number):
-        if "refuses" in self.faults:
-            raise KmeRefused(503, "too few keys")
+        if "enc_keys" in self.faults:
+            raise self.faults["enc_keys"]
         made = {str(uuid4()): b"same" if "repeats" in self.faults else uuid4().bytes for _ in range(number)}
         self.keys |= made
         return self._container(made)
 
     def dec_keys(self, master, key_ids):
+        if "dec_keys" in self.faults:
+            raise self.faults["dec_keys"]
         if not all(key_id in self.keys for key_id in key_ids):
-            raise REFUSED
+            raise self.faults.get("again", REFUSED)
         found = {key_id: self.keys[key_id] for key_id in key_ids}
         if "keeps" not in self.faults:
             for key_id in key_ids:
@@ -58,9 +64,9 @@ class MadeUpPool:
         return SimpleNamespace(keys=[SimpleNamespace(key_id=key_id, octets=octets) for key_id, octets in keys.items()])
 
 
-def checked(monkeypatch, *faults):
-    monkeypatch.setattr(check, "Pool", MadeUpPool(faults))
-    return check.run_check(None, None, (1, 128), clients=3, requests=50, say=lambda _: None)
+def checked(monkeypatch, *faults, requests=50, **errors):
+    monkeypatch.setattr(check, "Pool", MadeUpPool({**dict.fromkeys(faults), **errors}))
+    return check.run_check(None, None, (1, 128), clients=3, requests=requests, say=lambda _: None)
 
 
 def test_a_well_network_is_found_well_with_every_key_counted(monkeypatch):
@@ -74,9 +80,36 @@ def test_a_well_network_is_found_well_with_every_key_counted(monkeypatch):
         ("differs", "690 different"),
         ("keeps", "690 came twice"),  # a slave can fetch them again
         ("repeats", "689 came twice"),  # a master gets the same key under other ids
-        ("refuses", "enc_keys 503"),
     ],
 )
 def test_a_network_that_is_not_well_is_found_out(monkeypatch, fault, words):
     found = checked(monkeypatch, fault)
     assert not found.is_well and words in found.in_words()
+
+
+@pytest.mark.parametrize(
+    "error, kind",
+    [
+        (KmeRefused(503, "the store does not answer"), "503"),
+        (KmeRefused(429, "too many requests"), "429"),
+        (KmeUnreachable("the connection was closed"), "unreachable"),
+        (MalformedAnswer("no JSON"), "malformed answer"),
+    ],
+)
+def test_calls_that_bring_no_keys_are_counted_by_kind_and_the_rest_goes_on(monkeypatch, error, kind):
+    found = checked(monkeypatch, enc_keys=error)
+    assert found.lost_calls == {f"enc_keys {kind}": 55} and found.delivered == 0 and not found.is_well
+    found = checked(monkeypatch, dec_keys=error)
+    assert found.lost_calls == {f"dec_keys {kind}": 55} and f"55 × dec_keys {kind}" in found.in_words()
+    assert found.delivered == found.not_compared == 690 and "690 not compared" in found.in_words()
+    found = checked(monkeypatch, again=error)
+    assert found.inconclusive == {kind: 55} and found.came_twice == 0 and f"55 × {kind}" in found.in_words()
+    assert found.delivered == found.equal == 690 and not found.is_well
+
+
+def test_what_was_found_before_a_pool_could_not_be_filled_again_is_told(monkeypatch):
+    found = checked(monkeypatch, requests=10_000, fills=2)
+    assert found.delivered == found.equal > 0 and "it ended early: no answer from kme-a" in found.in_words()
+    assert not found.is_well
+    with pytest.raises(LabError, match="no answer"):
+        checked(monkeypatch, fills=1)

@@ -136,7 +136,29 @@ def test_the_same_results_give_the_same_figure(several):
         ({"pool_fed_by": "key files", "kme_workers": 2, "cells": [cell()]}, "kme_workers and cells"),
         (run(cell() | {"method": []}, workers=2), "kme_workers and cells"),
         (run(cell() | {"floor": {}}, workers=2), "kme_workers and cells"),
-        (run(cell("many"), workers=2), "kme_workers and cells"),
+        (
+            run(cell("many"), workers=2),
+            "cells[0].requests_per_s: 'many', expected a finite number from 0 to 50,000,000",
+        ),
+        (run(cell(), cell(-1.0, clients=9), workers=2), "cells[1].requests_per_s: -1.0, expected a finite"),
+        (run(cell(float("nan")), workers=2), "cells[0].requests_per_s: nan, expected a finite"),
+        (run(cell(10**400), workers=2), "cells[0].requests_per_s: 1000"),
+        (run(cell(None), workers=2), "cells[0].requests_per_s: None, expected a finite"),
+        (run(cell(True), workers=2), "cells[0].requests_per_s: True, expected a finite"),
+        (run(cell(p99_ms=float("inf")), workers=2), "cells[0].p99_ms: inf, expected a finite"),
+        (run(cell() | {"floor": rate(-5)}, workers=2), "cells[0].floor.requests_per_s: -5, expected a finite"),
+        (run(cell(method="$\\frac{$"), workers=2), "cells[0].method: '$\\\\frac{$', expected enc_keys or dec_keys"),
+        (run(cell(connections="old"), workers=2), "cells[0].connections: 'old', expected keep-alive or new"),
+        (run(cell(number=0), workers=2), "cells[0].number: 0, expected an integer from 1 to 128"),
+        (run(cell(clients="8"), workers=2), "cells[0].clients: '8', expected an integer from 1 to 300"),
+        (run(workers=0), "kme_workers: 0, expected an integer from 1 to 256"),
+        (run(workers=-1), "kme_workers: -1, expected an integer from 1 to 256"),
+        (run(workers=257), "kme_workers: 257, expected an integer from 1 to 256"),
+        (run(workers=float("nan")), "kme_workers: nan, expected an integer from 1 to 256"),
+        (run(workers=10**400), "kme_workers: 1000"),
+        (run(workers=True), "kme_workers: True, expected an integer"),
+        (run(workers=2, fed_by="\ud800"), "pool_fed_by: '\\ud800', expected one line of text"),
+        (run(workers=2, fed_by=3), "pool_fed_by: 3, expected one line of text"),
         (run(workers=1), "1 workers as in"),
         (run(workers=2, fed_by="BB84"), "the pool fed by BB84, expected key files as in"),
         (run(workers=2, processors=8), "processors of the machine: 8, expected 2"),
@@ -147,6 +169,11 @@ def test_results_that_cant_be_drawn_together_are_named_with_what_was_expected(se
     with pytest.raises(LabError) as raised:
         several(run(), second)
     assert str(raised.value).startswith(f"{tmp_path}/1.json: ") and words in str(raised.value)
+
+
+def test_words_of_a_file_are_drawn_as_they_are_and_the_largest_and_smallest_rates_too(several, drawn):
+    several(*(run(cell(5e7), cell(0, clients=9, p99_ms=5e-324), workers=at, fed_by="$\\frac{$") for at in (1, 256)))
+    assert drawn()[0].figure.get_suptitle() == "pool fed by $\\frac{$"
 
 
 def test_runs_of_which_no_two_pairs_share_a_cell_have_none_in_common(several):

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -19,6 +20,7 @@ from mutual_tls.contexts import Credentials, client_context
 from qkd_lab.pki.store import Pki
 from qkd_lab.topology import SHIPPED, load
 from services import turns
+from services.listeners import Server
 from services.turns import Turns
 
 from free_ports import free_ports
@@ -145,3 +147,31 @@ def test_only_who_has_more_than_another_waits(monkeypatch):
     assert slept(monkeypatch, shared, 1) and not slept(monkeypatch, shared, 2)
     shared.left(2)
     assert not slept(monkeypatch, shared, 1)
+
+
+def test_a_place_is_of_one_worker_for_as_long_as_it_lives_however_often_others_are_replaced(monkeypatch):
+    shared = Turns()
+    kept = shared.free([])
+    shared.says(kept, 3)
+    for _ in range(2 * turns.MOST_WORKERS):
+        other = shared.free([kept])
+        assert other != kept
+        shared.says(other, 0)
+        assert slept(monkeypatch, shared, kept)
+        shared.left(other)
+    assert not slept(monkeypatch, shared, kept)
+    assert shared.free(range(turns.MOST_WORKERS)) == turns.MOST_WORKERS - 1
+
+
+def test_the_master_gives_a_worker_a_place_that_none_of_those_that_live_has():
+    """In `_place`, before the fork; the worker's object is the one that the master has when it ends."""
+    server = SimpleNamespace(_turns=Turns())
+    given = []
+    for _ in range(3):
+        worker = SimpleNamespace(place=0, processor=None)
+        Server._place(server, SimpleNamespace(num_workers=3, WORKERS=dict(enumerate(given))), worker)
+        given.append(worker)
+    assert [worker.place for worker in given] == [0, 1, 2]
+    del given[1]
+    Server._place(server, SimpleNamespace(num_workers=3, WORKERS=dict(enumerate(given))), worker := SimpleNamespace())
+    assert worker.place == 1
