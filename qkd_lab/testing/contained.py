@@ -6,6 +6,7 @@ starts, is reaped and is told apart from other runs is then one thing.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import subprocess
 import tarfile
@@ -142,7 +143,7 @@ def _engine_answers() -> bool:
     import docker
 
     try:
-        docker.from_env().ping()
-    except Exception:
+        with contextlib.closing(docker.from_env()) as client:
+            return bool(client.ping())
+    except Exception:  # of Docker's client, or requests
         return False
-    return True

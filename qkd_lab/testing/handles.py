@@ -78,13 +78,13 @@ class Faults:
         self._on: list[Fault] = []
 
     def switch_on(self, knobs: dict[str, Any]) -> Fault:
+        """Beside those that are on; without any knobs, all others are off."""
         fault = Fault(self.kme_id, sendable(knobs), self)
-        self._tell([*self._on, fault])
+        self._tell([*(self._on if knobs else []), fault])
         return fault
 
-    def switch_off(self, fault: Fault | None = None) -> None:
-        """One of them, or all."""
-        self._tell([] if fault is None else [one for one in self._on if one is not fault])
+    def switch_off(self, fault: Fault) -> None:
+        self._tell([one for one in self._on if one is not fault])
 
     def _tell(self, on: list[Fault]) -> None:
         knobs = {name: value for fault in on for name, value in fault.knobs.items()}

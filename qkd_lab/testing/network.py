@@ -216,10 +216,7 @@ class QKDNetwork:
         """Switches faults on at a site's KME, beside those that are on there (docs/faults.md); `with` ends them again.
         Without any, all are off there."""
         kme_id = self.kme(site).id
-        faults = self._faults.setdefault(kme_id, Faults(kme_id, self.operator))
-        if not knobs:
-            faults.switch_off()
-        return faults.switch_on(knobs)
+        return self._faults.setdefault(kme_id, Faults(kme_id, self.operator)).switch_on(knobs)
 
     def stored_key_count(self, master: str, slave: str) -> int:
         """Keys that the master could have at once."""

@@ -30,7 +30,7 @@ def test_faults_of_one_kme_add_up_and_each_ends_for_itself(operator):
         faults.switch_on({"delay_s": 1})
         first.clear()
         assert operator.told[-1] == ("kme-a", {"delay_s": 1})
-    faults.switch_off()
+    faults.switch_on({})
     assert operator.told[-1] == ("kme-a", {})
 
 
