@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
+from itertools import pairwise
 
 from qkd_lab.bench.cells import Load
 from qkd_lab.lab_folder import LabError
 
 BROKEN_TO_AB = "SSL read failed"  # on standard error, once for each connection that ended in the middle of a request
+STEPS = 10  # from one percentile to the next
 
 
 def read_ab(report: str, centiles: str, cpu_s: float, keep_alive: bool, broken_count: int = 0) -> Load:
@@ -44,7 +47,7 @@ def read_ab(report: str, centiles: str, cpu_s: float, keep_alive: bool, broken_c
             left -= counted
     if keep_alive and not errors and (ended := complete - int(number("Keep-Alive requests"))):
         errors["not kept alive"] = ended
-    latencies = _latencies(centiles) if answered else ()
+    latencies = _latencies(centiles, answered) if answered else ()
     return Load(complete, answered, number("Time taken for tests"), latencies, errors, cpu_s)
 
 
@@ -60,10 +63,21 @@ def _odd(complete: int, refused: int, first_length: int, other_length: int) -> i
     return 0 if first_was_refused else max(0, other_length - refused)
 
 
-def _latencies(centiles: str) -> tuple[float, ...]:
+def _latencies(centiles: str, answered: int) -> tuple[float, ...]:
+    """As many latencies between each percentile and the next. A hundred percentiles alone would have the slowest
+    request stand for every hundredth, so of several parts the highest 99th percentile would be that of all."""
     try:
         found = [float(milliseconds) for _, milliseconds in list(csv.reader(centiles.splitlines()))[1:]]
     except ValueError:
         raise LabError("the percentiles of ab are no table of two columns: expected ApacheBench 2.3") from None
     # With 50 requests or fewer ab reads one beyond its last for the highest of them.
-    return tuple(min(one, found[-1]) for one in found)
+    found = [min(one, found[-1]) for one in found]
+    even = [step / STEPS for step in range(1, STEPS + 1)]
+    # The slowest hundredth thins out as that of an exponential distribution does, whose slowest is one of so many.
+    slowest_count = answered / 100
+    tail = [-math.log(1 - one + 1 / slowest_count, slowest_count) for one in even] if slowest_count > STEPS else even
+    return tuple(
+        before + (after - before) * share
+        for at, (before, after) in enumerate(pairwise(found), 1)
+        for share in (tail if at == len(found) - 1 else even)
+    )

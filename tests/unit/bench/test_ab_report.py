@@ -1,8 +1,11 @@
 """What `ab` says, as the bench reads it."""
 
+import random
+
 import pytest
 
 from qkd_lab.bench.ab_report import read_ab
+from qkd_lab.bench.cells import together
 from qkd_lab.lab_folder import LabError
 
 CENTILES = "Percentage served,Time in ms\n" + "".join(f"{at},{at + 1}.5\n" for at in range(101))
@@ -59,6 +62,22 @@ def test_what_failed_is_told_by_kind_once_and_is_no_answer(found, broken_count, 
 def test_there_are_no_more_errors_than_requests():
     found = report(transferred=0, failed=(9, 90, 60, 30), refused=30, kept=0)
     assert read_ab(found, CENTILES, 0.0, keep_alive=True, broken_count=70).error_count == 60
+
+
+@pytest.mark.parametrize("slower", [1.0, 1.3, 3.0])
+def test_the_percentiles_of_several_parts_are_those_of_all_requests(slower):
+    chance = random.Random(7)
+    times = [sorted(chance.gammavariate(4, 9.0 * scale) for _ in range(20_000)) for scale in (1, slower, 1, 1)]
+    every = sorted(one for part in times for one in part)
+    loads = []
+    for part in times:
+        rows = (f"{at},{part[min(at * 200, 19_999)]:.3f}\n" for at in range(101))
+        kept = report(20_000, transferred=2_000_000, kept=20_000)
+        loads.append(read_ab(kept, "Percentage served,Time in ms\n" + "".join(rows), 0.0, keep_alive=True))
+    for percent in (50, 95, 99):
+        assert loads[0].percentile_ms(percent) == pytest.approx(times[0][percent * 200], abs=0.001)
+        # Within a hundredth of the requests ab tells no more.
+        assert together(loads).percentile_ms(percent) == pytest.approx(every[percent * 800], rel=0.03)
 
 
 def test_where_nothing_was_answered_there_is_no_latency():
