@@ -6,12 +6,13 @@ import logging
 import sys
 from collections.abc import Callable
 
+from gunicorn.app.base import BaseApplication
+
 from mutual_tls.contexts import CredentialError
 from qkd_lab.topology import TopologyError
 
 from . import metrics
 from .errors_in_logs import log_uncaught
-from .listeners import Server
 from .logs import formatter
 from .settings import Settings, SettingsError
 
@@ -32,7 +33,7 @@ def start_log(settings: Settings) -> None:
     logging.getLogger("urllib3").setLevel(logging.WARNING)  # at debug it quotes URLs and headers
 
 
-def run(make: Callable[[Settings], Server]) -> None:
+def run(make: Callable[[Settings], BaseApplication]) -> None:
     """Serves what `make` builds from the settings, until the process is told to stop."""
     try:
         settings = Settings.from_environment()

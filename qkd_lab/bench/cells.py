@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from itertools import accumulate, product
 from math import ceil
 
-METHODS = ("enc_keys", "dec_keys")
+# The lightest generator of each: `ab` makes the same request again and again, of `dec_keys` each names other keys.
+GENERATORS = {"enc_keys": "ab", "dec_keys": "curl"}
+METHODS = tuple(GENERATORS)
 CONNECTIONS = ("keep-alive", "new")
 MOST_CLIENTS = 300  # as many as curl has at once
 MOST_KEYS_AT_A_TIME = 128
@@ -24,6 +26,11 @@ class Cell:
     connections: str
     clients: int
     request_count: int
+    is_by_curl: bool = False  # whichever its method
+
+    @property
+    def generator(self) -> str:
+        return "curl" if self.is_by_curl else GENERATORS[self.method]
 
     @property
     def key_count(self) -> int:
@@ -34,7 +41,8 @@ class Cell:
         return self.connections == "keep-alive"
 
     def __str__(self) -> str:
-        return f"{self.method}, number {self.number}, {self.connections}, {self.clients} at once"
+        by_curl = " by curl" if self.is_by_curl else ""
+        return f"{self.method}{by_curl}, number {self.number}, {self.connections}, {self.clients} at once"
 
 
 def matrix(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 
@@ -56,7 +56,11 @@ class Driver:
         """Makes ready what the requests need, and gives what sends them."""
         pool, options = self.pool, {"clients": cell.clients, "keep_alive": cell.keep_alive}
         if cell.method == "enc_keys":
-            request = {"request_count": cell.request_count, "body": generators.enc_keys_body(cell.number)}
+            body = generators.enc_keys_body(cell.number)
+            if cell.generator == "curl":
+                return lambda: generators.curl(pool.enc_keys_url, pool.master, [body] * cell.request_count, **options)
+            # To say nothing is to ask for one key.
+            request = {"request_count": cell.request_count, "body": None if cell.number == 1 else body}
             return lambda: generators.ab(pool.enc_keys_url, pool.master, self.folder, **request, **options)
         ids = pool.take_key_ids(cell.key_count)
         bodies = [generators.dec_keys_body(ids[at : at + cell.number]) for at in range(0, len(ids), cell.number)]
@@ -69,4 +73,4 @@ def parts(cell: Cell, most_keys: int) -> list[Cell]:
     part_count = ceil(cell.request_count / max(1, most_keys // cell.number))
     each, left = divmod(cell.request_count, part_count)
     counts = [each + (at < left) for at in range(part_count)]
-    return [Cell(cell.method, cell.number, cell.connections, min(cell.clients, count), count) for count in counts]
+    return [replace(cell, clients=min(cell.clients, count), request_count=count) for count in counts]

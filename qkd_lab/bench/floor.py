@@ -1,4 +1,4 @@
-"""The floor: a bare Flask view under the KME's server configuration and mutual TLS, beside the lab that is measured."""
+"""The floor: a bare Flask view under the KME's server, or gunicorn as it comes, beside the lab that is measured."""
 
 from __future__ import annotations
 
@@ -24,13 +24,16 @@ STOP_WITHIN_S = 10.0
 
 class Floor:
     """A process with the certificate of the KME that serves `sae`, on a free port; `folder` is private and temporary.
-    It ends with the `with`, and also when this process is killed."""
+    It ends with the `with`, and also when this process is killed. `as_it_comes`: with gunicorn's own worker and TLS."""
 
-    def __init__(self, lab: LabFolder, sae: Sae, worker_count: int, folder: Path) -> None:
+    def __init__(
+        self, lab: LabFolder, sae: Sae, worker_count: int, folder: Path, *, as_it_comes: bool = False
+    ) -> None:
         self._lab = lab
         self._sae = sae
         self._worker_count = worker_count
         self._folder = folder
+        self._arguments = ["gunicorn"] if as_it_comes else []
         self._process: psutil.Process | None = None
         self.url = ""
 
@@ -59,7 +62,7 @@ class Floor:
         launcher = Launcher()
         try:
             pid = launcher.start(
-                ["-m", f"{package}.floor"],
+                ["-m", f"{package}.floor", *self._arguments],
                 environment=environment,
                 folder=self._folder,
                 log=log,

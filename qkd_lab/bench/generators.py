@@ -112,9 +112,8 @@ def dec_keys_body(key_ids: Sequence[str]) -> bytes:
     return json.dumps({"key_IDs": [{"key_ID": key_id} for key_id in key_ids]}, separators=(",", ":")).encode()
 
 
-def enc_keys_body(number: int) -> bytes | None:
-    """None: nothing is said, and one key is meant."""
-    return None if number == 1 else json.dumps({"number": number}).encode()
+def enc_keys_body(number: int) -> bytes:
+    return json.dumps({"number": number}).encode()
 
 
 def versions() -> Mapping[str, str]:

@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from qkd_lab.bench import generators
 from qkd_lab.bench.cells import Cell, Load
 from qkd_lab.bench.driver import Driven, Driver, parts
-from qkd_lab.bench.floor import Floor
+from qkd_lab.bench.floors import Floors
 from qkd_lab.bench.pool import MOST_KEYS_AT_ONCE, Pool
 from qkd_lab.bench.processors import Processors
 from qkd_lab.bench.scripts_alone import CALLERS, ScriptAlone, scripts_alone
 from qkd_lab.operator_calls import Operator
-from qkd_lab.private_files import private_folder
 from qkd_lab.topology import Link
 
 PERCENTILES = (50, 95, 99)
-LEAST_FLOOR_REQUESTS, MOST_SCRIPT_CALLS = 200, 2000
+MOST_SCRIPT_CALLS = 2000
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A cell, the floor under the same load (of the same program, connections and clients), and the cell's own load."""
+    """A cell, its load, and what was measured beside it with the same program, connections and clients: the floor; on
+    kept connections that under gunicorn as it comes; beside `dec_keys` as many requests of `enc_keys`."""
 
     cell: Cell
     floor: Load
     driven: Driven
+    gunicorn: Load | None = None
+    enc_keys: Load | None = None
 
     @property
     def load(self) -> Load:
@@ -41,9 +43,12 @@ class Measured:
         return self.load.per_s * self.cell.number
 
     @property
-    def of_floor(self) -> float | None:
-        """None where the floor has answered nothing."""
-        return self.load.per_s / self.floor.per_s if self.floor.per_s else None
+    def beside(self) -> list[Load]:
+        return [load for load in (self.floor, self.gunicorn, self.enc_keys) if load is not None]
+
+    def share_of(self, other: Load | None) -> float | None:
+        """Of its requests/s; None where there are none."""
+        return self.load.per_s / other.per_s if other and other.per_s else None
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -55,9 +60,16 @@ class Measured:
             **load_json(self.load),
             "kme_cpu_ms": per_request_ms(self.driven.kme_cpu_s, self.load),
             "redis_cpu_ms": per_request_ms(self.driven.redis_cpu_s, self.load),
-            "of_floor": None if self.of_floor is None else round(self.of_floor, 3),
-            "floor": load_json(self.floor),
+            **self._compared("floor", self.floor),
+            **self._compared("gunicorn", self.gunicorn),
+            **self._compared("enc_keys", self.enc_keys),
         }
+
+    def _compared(self, name: str, other: Load | None) -> dict[str, Any]:
+        if other is None:
+            return {}
+        share = self.share_of(other)
+        return {f"of_{name}": None if share is None else round(share, 3), name: load_json(other)}
 
 
 @dataclass
@@ -75,8 +87,8 @@ class Run:
 
     @property
     def had_errors(self) -> bool:
-        """Also those of the floor: what is compared with it is then wrong."""
-        return any(one.load.error_count or one.floor.error_count for one in self.measured)
+        """Also those of what a cell is compared with: the comparison is then wrong."""
+        return any(load.error_count for one in self.measured for load in (one.load, *one.beside))
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -108,17 +120,16 @@ def bench(
     with ExitStack() as ends:
         pool = ends.enter_context(Pool(operator, link, max(wanted, 2 * largest), say))
         run.worker_count = processors.worker_count(pool.master.kme.id)
-        say("starting the floor")
-        callers = {"enc_keys": pool.master, "dec_keys": pool.slave}
-        floors = {
-            method: ends.enter_context(Floor(operator.lab, sae, run.worker_count, private_folder(folder / method)))
-            for method, sae in callers.items()
-            if any(cell.method == method for cell in cells)
-        }
         driver = Driver(pool, processors, folder, say)
-        under = _Floors(driver, floors)
+        floors = Floors(driver, run.worker_count, ends)
         for cell in cells:
-            run.measured.append(Measured(cell, under.load(cell), driver.drive(cell)))
+            floor = floors.load(cell)
+            # It ends connections without `close_notify`, which `ab` takes for broken.
+            gunicorn = floors.load(cell, as_it_comes=True) if cell.keep_alive else None
+            compared = None
+            if cell.method == "dec_keys":
+                compared = driver.drive(replace(cell, method="enc_keys", is_by_curl=True)).load
+            run.measured.append(Measured(cell, floor, driver.drive(cell), gunicorn, compared))
         for number, call_count in calls.items():
             say(f"Redis scripts alone, number {number}")
             run.scripts += scripts_alone(operator.lab, pool, number, call_count)
@@ -129,29 +140,6 @@ def fed_by(link: Link) -> str:
     if link.is_quantum:
         return f"BB84 on link {link.name}"
     return f"key files, prefilled over the directory link {link.name}, not by BB84"
-
-
-class _Floors:
-    """Each floor once: of the same program at as many clients, so that what differs is the KME alone."""
-
-    def __init__(self, driver: Driver, floors: Mapping[str, Floor]) -> None:
-        self._driver = driver
-        self._floors = floors
-        self._known: dict[tuple[str, str, int], Load] = {}
-
-    def load(self, cell: Cell) -> Load:
-        key = (cell.method, cell.connections, cell.clients)
-        if key not in self._known:
-            self._driver.say(f"the floor, {cell.connections}, {cell.clients} at once")
-            url, options = self._floors[cell.method].url, {"clients": cell.clients, "keep_alive": cell.keep_alive}
-            count = max(cell.request_count, LEAST_FLOOR_REQUESTS)
-            pool = self._driver.pool
-            if cell.method == "enc_keys":
-                load = generators.ab(url, pool.master, self._driver.folder, request_count=count, **options)
-            else:
-                load = generators.curl(url, pool.slave, [b"{}"] * count, **options)
-            self._known[key] = load
-        return self._known[key]
 
 
 def load_json(load: Load) -> dict[str, Any]:

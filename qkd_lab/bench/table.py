@@ -12,6 +12,9 @@ from qkd_lab.bench.pool_sizes import Sized
 from qkd_lab.bench.run import PERCENTILES, Run, per_request_ms
 
 RIGHT = ("requests/s", "keys/s", *(f"p{percent} ms" for percent in PERCENTILES))
+# What each cell is compared with: by the name in `Measured`, the column.
+COMPARED = {"floor": "of the floor", "gunicorn": "of gunicorn", "enc_keys": "of enc_keys"}
+SERVERS = {"floor": "the KME's server", "gunicorn": "gunicorn as it comes"}
 CPU = ("KME", "Redis", "generator")
 
 
@@ -21,31 +24,35 @@ def cells_table(run: Run) -> Table:
     table = Table(title=title, title_justify="left", title_style="")
     for name in ("method", "n", "connections", "clients"):
         table.add_column(name, justify="right" if name in ("n", "clients") else "left")
-    for name in (*RIGHT, "of the floor", *(f"{name} CPU ms" for name in CPU), "errors"):
+    for name in (*RIGHT, *COMPARED.values(), *(f"{name} CPU ms" for name in CPU), "errors"):
         table.add_column(name, justify="right")
     for one in run.measured:
         cell = one.cell
         table.add_row(
             cell.method, str(cell.number), cell.connections, str(cell.clients),
-            *_rates(one.load, cell.number), _share(one.of_floor), *_cpu(one.driven), _errors(one.load),
+            *_rates(one.load, cell.number), *(_share(one.share_of(getattr(one, of))) for of in COMPARED),
+            *_cpu(one.driven), _errors(one.load),
         )  # fmt: skip
     return table
 
 
-def floor_table(run: Run) -> Table:
-    """The floors that the cells were compared with, each once."""
-    table = Table(title="the floor: a bare Flask view under the same server", title_justify="left", title_style="")
-    for name in ("generator", "connections", "clients"):
+def beside_table(run: Run) -> Table:
+    """What the cells were compared with, each once."""
+    title = "beside them: the floor, a bare Flask view, under two servers; and enc_keys by curl"
+    table = Table(title=title, title_justify="left", title_style="")
+    for name in ("what", "generator", "connections", "clients"):
         table.add_column(name, justify="right" if name == "clients" else "left")
     for name in ("requests/s", *RIGHT[2:], "generator CPU ms", "errors"):
         table.add_column(name, justify="right")
-    floors = {(one.cell.method, one.cell.connections, one.cell.clients): one.floor for one in run.measured}
-    for (method, connections, clients), load in floors.items():
+    rows = {}
+    for of in COMPARED:
+        for one in run.measured:
+            if (load := getattr(one, of)) is not None:
+                what = f"enc_keys, n = {one.cell.number}" if of == "enc_keys" else SERVERS[of]
+                rows[what, one.cell.generator, one.cell.connections, str(one.cell.clients)] = load
+    for names, load in rows.items():
         per_s, _, *latencies = _rates(load, 1)
-        table.add_row(
-            "ab" if method == "enc_keys" else "curl", connections, str(clients), per_s, *latencies,
-            _ms(per_request_ms(load.generator_cpu_s, load)), _errors(load),
-        )  # fmt: skip
+        table.add_row(*names, per_s, *latencies, _ms(per_request_ms(load.generator_cpu_s, load)), _errors(load))
     return table
 
 

@@ -149,7 +149,7 @@ def bench(
             done = run.Run(run.fed_by(link), len(cells))
             ended = _ended_by(lambda: run.bench(done, operator, link, cells, folder, say))
             if done.measured:
-                shown = [table.cells_table(done), table.floor_table(done), table.scripts_table(done)]
+                shown = [table.cells_table(done), table.beside_table(done), table.scripts_table(done)]
                 figure = plot_file if ended is None else None
                 _keep(lambda: _show(*shown), json_file, done.as_json(), figure, picture.draw, _said_by(ended))
             if ended is not None:
@@ -220,7 +220,7 @@ def _keep(
 def _show(*tables: Table) -> None:
     out = Console()
     if not out.is_terminal:
-        out.width = 200  # a file is as wide as the table
+        out.width = 240  # a file is as wide as the table
     for one in tables:
         if one.row_count:
             out.print(one)

@@ -4,6 +4,7 @@ import io
 import json
 import signal
 import sys
+from dataclasses import replace
 
 import click
 import pytest
@@ -19,16 +20,26 @@ from qkd_lab.bench.pool_sizes import Sized
 from qkd_lab.bench.run import Measured, Run
 from qkd_lab.bench.scripts_alone import ScriptAlone
 from qkd_lab.bench.sustained import Flow
-from qkd_lab.bench.table import cells_table, floor_table, pool_sizes_table, scripts_table
+from qkd_lab.bench.table import beside_table, cells_table, pool_sizes_table, scripts_table
 from qkd_lab.cli.bench import bench
 from qkd_lab.lab_folder import LabError
 
 
-def measured(method="enc_keys", number=1, clients=8, errors=None, cpu_s=0.2, floor_answered=100):
+def beside(per_s, errors=0):
+    kinds = {"connection broken": errors} if errors else {}
+    return Load(100, 100 - errors, (100 - errors) / per_s, (1.0,), kinds, 0.01)
+
+
+def measured(method="enc_keys", number=1, clients=8, errors=None, cpu_s=0.2, floor_answered=100, **others):
     cell = Cell(method, number, "keep-alive", clients, 100)
     answered = 100 - sum((errors or {}).values())
     load = Load(100, answered, 0.5, tuple(range(1, 101))[:answered], errors or {}, 0.01)
-    return Measured(cell, Load(100, floor_answered, 0.25, (1.0,), {}, 0.01), Driven(load, cpu_s, cpu_s))
+    return Measured(cell, Load(100, floor_answered, 0.25, (1.0,), {}, 0.01), Driven(load, cpu_s, cpu_s), **others)
+
+
+def row_of(text):
+    (row,) = [line for line in text.splitlines() if line.startswith(("│ enc_keys", "│ dec_keys"))]
+    return [cell.strip() for cell in row.strip("│").split("│")]
 
 
 def the_run(*cells):
@@ -188,17 +199,27 @@ def test_without_a_lab_the_bench_says_how_to_start_one(tmp_path, monkeypatch):
 
 def test_the_table_has_rates_percentiles_the_share_of_the_floor_processors_and_errors():
     text = shown(cells_table(the_run(measured(number=128))))
-    (row,) = [line for line in text.splitlines() if "enc_keys" in line]
-    cells = [cell.strip() for cell in row.strip("│").split("│")]
-    assert cells == [
-        *("enc_keys", "128", "keep-alive", "8", "200", "25,600", "50.0", "95.0", "99.0", "50%", "2.00", "2.00", "0.10"),
-        "0",
+    assert row_of(text) == [
+        *("enc_keys", "128", "keep-alive", "8", "200", "25,600", "50.0", "95.0", "99.0", "50%", "–", "–"),
+        *("2.00", "2.00", "0.10", "0"),
     ]
+
+
+def test_a_cell_is_compared_with_gunicorn_as_it_comes_and_dec_keys_with_enc_keys_by_the_same_generator():
+    one = measured("dec_keys", gunicorn=beside(250.0), enc_keys=beside(160.0))
+    assert row_of(shown(cells_table(the_run(one))))[9:12] == ["50%", "80%", "125%"]
+    found = one.as_json()
+    assert (found["of_floor"], found["of_gunicorn"], found["of_enc_keys"]) == (0.5, 0.8, 1.25)
+    assert found["gunicorn"]["requests_per_s"] == 250 and found["enc_keys"]["requests_per_s"] == 160
+    rows = [line.strip("│").split("│") for line in shown(beside_table(the_run(one))).splitlines() if line[0] == "│"]
+    names = [[cell.strip() for cell in row[:2]] for row in rows]
+    assert names == [["the KME's server", "curl"], ["gunicorn as it comes", "curl"], ["enc_keys, n = 1", "curl"]]
+    assert "gunicorn" not in measured().as_json() and "enc_keys" not in measured().as_json()
 
 
 def test_refused_requests_are_no_throughput():
     one = measured(number=128, errors={"429": 60})
-    assert (one.load.per_s, one.keys_per_s, one.of_floor) == (80.0, 80.0 * 128, 0.2)
+    assert (one.load.per_s, one.keys_per_s, one.share_of(one.floor)) == (80.0, 80.0 * 128, 0.2)
     found = one.as_json()
     assert (found["requests"], found["answered"], found["requests_per_s"]) == (100, 40, 80.0)
     assert "│ 80 │" in " ".join(shown(cells_table(the_run(one))).split())
@@ -207,8 +228,7 @@ def test_refused_requests_are_no_throughput():
 
 def test_where_nothing_is_answered_there_is_no_rate_no_latency_and_no_share():
     text = shown(cells_table(the_run(measured(errors={"503": 100}, floor_answered=0))))
-    (row,) = [line for line in text.splitlines() if "enc_keys" in line]
-    assert [cell.strip() for cell in row.strip("│").split("│")][4:10] == ["0", "0", "–", "–", "–", "–"]
+    assert row_of(text)[4:10] == ["0", "0", "–", "–", "–", "–"]
 
 
 def test_processes_that_are_not_on_this_machine_have_no_figure():
@@ -274,15 +294,15 @@ def test_a_run_with_errors_is_shown_and_written_and_ends_in_exit_status_1(ran, e
     assert written["complete"] and "early" not in done.output
 
 
-def test_an_error_of_the_floor_counts_too():
-    good = measured()
-    floor = Load(100, 99, 0.25, (1.0,), {"connection broken": 1}, 0.01)
-    assert the_run(Measured(good.cell, floor, good.driven)).had_errors and not the_run(good).had_errors
+@pytest.mark.parametrize("of", ["floor", "gunicorn", "enc_keys"])
+def test_an_error_of_what_is_compared_counts_too(of):
+    good, bad = measured(gunicorn=beside(9), enc_keys=beside(9)), beside(9, errors=1)
+    assert the_run(replace(good, **{of: bad})).had_errors and not the_run(good).had_errors
 
 
 def test_each_floor_is_shown_once_and_the_scripts_with_their_keys():
     run = the_run(measured(), measured(number=128), measured(clients=1))
-    assert shown(floor_table(run)).count("ab ") == 2
+    assert shown(beside_table(run)).count("ab ") == 2
     assert "6,400" in shown(scripts_table(run))
 
 
