@@ -143,7 +143,7 @@ def fed_by(link: Link) -> str:
 
 
 def load_json(load: Load) -> dict[str, Any]:
-    percentiles = {f"p{percent}_ms": load.percentile_ms(percent) for percent in PERCENTILES}
+    percentiles = {f"p{percent}_ms": _rounded(load.percentile_ms(percent)) for percent in PERCENTILES}
     return {
         "requests": load.request_count,
         "answered": load.answered_count,
@@ -154,5 +154,9 @@ def load_json(load: Load) -> dict[str, Any]:
     }
 
 
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
+
+
 def per_request_ms(busy_s: float | None, load: Load) -> float | None:
-    return None if busy_s is None or not load.request_count else round(1000 * busy_s / load.request_count, 3)
+    return None if busy_s is None or not load.request_count else _rounded(1000 * busy_s / load.request_count)
