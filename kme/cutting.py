@@ -81,7 +81,7 @@ class Cutter:
             for i, key_id in enumerate(key_ids):
                 assert cut.connection_id is not None
                 key = bytes(bits[first + i * size : first + (i + 1) * size])
-                keys.append((key_id, wrap(key, key_context(key_id.bytes, cut.connection_id))))
+                keys.append((key_id, wrap(key, key_context(key_id.bytes, cut.connection_id.bytes))))
             bits[first:end] = bytes(end - first)
             rewrapped = wrap(bytes(bits), block_context(cut.block_id, stored.version + 1))
             copies_ttl_s = cut.pool_ttl_s + self._kept_after_pool_s

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from uuid import UUID
 
 from kme.catalogue import Catalogue, Known, refuse_suspended
 from kme.errors import BadRequest, NotEntitled, TooFewKeys
@@ -112,7 +111,7 @@ class Delivery:
             found = take(max_age_ms=terms.max_age_ms)
         if isinstance(found, int):
             found = self._take_fresh(take, connection, size_bits, request.number, terms, request.number - found)
-        return self._unwrapped(connection, found)
+        return self._given(connection, found)
 
     def _deliver_to_several(
         self, known: Known, caller: str, slave_sae_id: str, request: KeyRequest, is_there: Callable[[], bool]
@@ -123,7 +122,7 @@ class Delivery:
         limits = self._limits(sae, request.number * size_bits)
         additional = request.additional_slave_sae_ids
         found = self._on_demand.deliver(connection, additional, size_bits, request.number, is_there, limits)
-        return self._unwrapped(connection, found)
+        return self._given(connection, found)
 
     def _fetch(self, known: Known, caller: str, master_sae_id: str, key_ids: Sequence[bytes]) -> list[Key]:
         known.admit(caller)
@@ -138,7 +137,7 @@ class Delivery:
             if not found.is_entitled:
                 raise NotEntitled("one or more keys specified are not for this SAE")
             raise BadRequest(KEYS_NOT_FOUND)
-        keys = [self._unwrap(*one) for one in found]
+        keys = self._unwrapped(found)
         self._delivered(master_sae_id, caller, "slave", *_size_of(keys))
         return keys
 
@@ -184,13 +183,19 @@ class Delivery:
             raise BadRequest(MANDATORY_NOT_MET, {f"{PREFIX}max_age_ms": age})
         raise TooFewKeys(count, found)
 
-    def _unwrapped(self, connection: Connection, wrapped: list[tuple[bytes, bytes]]) -> list[Key]:
-        keys = [self._unwrap(id_octets, connection.connection_id, key) for id_octets, key in wrapped]
+    def _given(self, connection: Connection, wrapped: list[tuple[bytes, bytes]]) -> list[Key]:
+        connection_octets = connection.connection_id.bytes
+        keys = self._unwrapped((id_octets, connection_octets, key) for id_octets, key in wrapped)
         self._delivered(connection.master_sae_id, connection.slave_sae_id, "master", *_size_of(keys))
         return keys
 
-    def _unwrap(self, id_octets: bytes, connection_id: UUID, wrapped: bytes) -> Key:
-        return Key(id_octets, self._keyring.unwrap(wrapped, key_context(id_octets, connection_id)))
+    def _unwrapped(self, keys: Iterable[tuple[bytes, bytes, bytes]]) -> list[Key]:
+        """Of each the octets of its id, those of its connection's, and the wrapped key."""
+        unwrap = self._keyring.unwrap
+        return [
+            Key(id_octets, unwrap(wrapped, key_context(id_octets, connection_octets)))
+            for id_octets, connection_octets, wrapped in keys
+        ]
 
 
 def _size_of(keys: Sequence[Key]) -> tuple[int, int]:

@@ -28,7 +28,7 @@ from kme.model import (
 from kme.strict_json import integer, integer_in_query, object_in, objects, string, strings
 
 QOS_MEMBERS = ("Key_chunk_size", "Max_bps", "Min_bps", "Jitter", "Priority", "Timeout", "TTL")  # ETSI GS QKD 004
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_is_uuid = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
 _MAX_KEY_IDS = MAX_KEYS_PER_REQUEST
 _INTEGER = 10**17
 
@@ -155,6 +155,6 @@ def key_id_in(text: str, name: str = "key_ID") -> UUID:
 
 
 def key_id_octets(text: str, name: str = "key_ID") -> bytes:
-    if not _UUID.fullmatch(text):
+    if not _is_uuid(text):
         raise BadRequest(f"{name}: expected a UUID of 36 characters, like 123e4567-e89b-42d3-a456-426614174000")
     return bytes.fromhex(text.replace("-", ""))

@@ -238,15 +238,15 @@ class KeyStore(ScriptedRedis):
 
     def fetch_keys(
         self, master_sae_id: str, key_ids: Sequence[bytes], caller: str, mark: bytes | None = None
-    ) -> list[tuple[bytes, UUID, bytes]] | NotFetched:
-        """The caller's copies in the order asked, gone from here now: of each the octets of the id, the connection's
-        id and the wrapped key.
+    ) -> list[tuple[bytes, bytes, bytes]] | NotFetched:
+        """The caller's copies in the order asked, gone from here now: of each the octets of its id, those of the
+        connection's, and the wrapped key.
         `mark`: as for `take_keys`."""
         args: list[Any] = [caller, master_sae_id, self.now(), mark or "", *key_ids]
         outcome, *found = self.run("fetch_keys", ["entitlement", "account", "audit"], args)
         if outcome == b"ok":
-            connection_ids = [UUID(text.decode()) for text in found[0]]
-            of_each = connection_ids if len(connection_ids) > 1 else connection_ids * len(key_ids)
+            connections = [UUID(text.decode()).bytes for text in found[0]]
+            of_each = connections if len(connections) > 1 else connections * len(key_ids)
             copies = (copy[BEFORE_KEY_IN_COPY:] for copy in found[1:])
             return list(zip(key_ids, of_each, copies, strict=True))
         if outcome == b"changed":

@@ -19,6 +19,9 @@ from kme.errors import Unavailable
 KEK_BYTES = 32
 _FINGERPRINT_BYTES = 4
 _NONCE_BYTES = 12
+_FINGERPRINT = slice(_FINGERPRINT_BYTES)
+_NONCE = slice(_FINGERPRINT_BYTES, _FINGERPRINT_BYTES + _NONCE_BYTES)
+_SEALED = slice(_FINGERPRINT_BYTES + _NONCE_BYTES, None)
 
 
 class KeyWrap:
@@ -40,25 +43,22 @@ class KeyWrap:
 
     def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
         """Raises Unavailable where it was wrapped under another KEK, belongs elsewhere, or was changed."""
-        fingerprint, nonce = (
-            wrapped[:_FINGERPRINT_BYTES],
-            wrapped[_FINGERPRINT_BYTES : _FINGERPRINT_BYTES + _NONCE_BYTES],
-        )
-        if fingerprint != self.fingerprint:
+        if wrapped[_FINGERPRINT] != self.fingerprint:
             raise Unavailable("this was encrypted under another key-encryption key: give this KME the one it had")
         try:
-            return self._cipher.decrypt(nonce, wrapped[_FINGERPRINT_BYTES + _NONCE_BYTES :], context)
+            return self._cipher.decrypt(wrapped[_NONCE], wrapped[_SEALED], context)
         except (InvalidTag, ValueError):
             raise Unavailable("a stored secret is damaged or not where it belongs; it can't be used") from None
 
 
 def fingerprint_in(wrapped: bytes) -> bytes:
     """Of the KEK that it was wrapped under."""
-    return wrapped[:_FINGERPRINT_BYTES]
+    return wrapped[_FINGERPRINT]
 
 
-def key_context(id_octets: bytes, connection_id: UUID) -> bytes:
-    return b"key|" + id_octets + connection_id.bytes
+def key_context(id_octets: bytes, connection_octets: bytes) -> bytes:
+    """The octets of both UUIDs: one connection's are taken once for all of its keys."""
+    return b"key|" + id_octets + connection_octets
 
 
 def block_context(block_id: UUID, version: int) -> bytes:

@@ -78,7 +78,7 @@ class Rewrapping:
             entitled = store.hmget("entitlement", [one[:16] for one in old])
         replaced: list[bytes] = []
         for one, of in zip(old, entitled, strict=True):
-            context = key_context(one[:16], UUID(of[:36].decode() if of else owner_id))
+            context = key_context(one[:16], UUID(of[:36].decode() if of else owner_id).bytes)
             if (again := self._rewrapped(one[BEFORE_KEY_IN_POOL:], context, name)) is not None:
                 replaced += (one, one[:BEFORE_KEY_IN_POOL] + again)
         if replaced:
@@ -95,7 +95,7 @@ class Rewrapping:
             replaced: list[bytes] = []
             for field, copy in copies.items():
                 if self._is_old(copy[BEFORE_KEY_IN_COPY:]):
-                    context = key_context(field[:16], connection_id)
+                    context = key_context(field[:16], connection_id.bytes)
                     if (again := self._rewrapped(copy[BEFORE_KEY_IN_COPY:], context, name)) is not None:
                         replaced += (field, copy, copy[:BEFORE_KEY_IN_COPY] + again)
             if replaced:

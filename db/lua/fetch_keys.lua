@@ -116,4 +116,4 @@ for _, part in ipairs(parts) do
 end
 redis.call('HINCRBY', KEYS[2], 'stored', -bits)
 redis.call('HINCRBY', KEYS[2], 'delivered', bits)
-return {'ok', #kinds == 1 and {kinds[1].connection} or connections, unpack(copies)}
+return {'ok', #parts == 1 and {parts[1].connection} or connections, unpack(copies)}

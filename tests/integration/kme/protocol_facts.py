@@ -162,7 +162,7 @@ class Facts:
         return found
 
     def _enter(self, entity: Any, key_id: UUID, connection_id: UUID, wrapped: bytes) -> None:
-        bits = entity.keyring.unwrap(wrapped, key_context(key_id.bytes, connection_id))
+        bits = entity.keyring.unwrap(wrapped, key_context(key_id.bytes, connection_id.bytes))
         self._connections[key_id] = connection_id
         if key_id in self._bits:
             assert self._bits[key_id] == bits, "invariant 2: the two ends hold other bits"

@@ -11,7 +11,7 @@ from kme.errors import Unavailable
 from kme.keyring import KeyRing
 from kme.keywrap import KeyWrap, block_context, key_context
 
-KEY, CONNECTION = uuid4(), uuid4()
+KEY, CONNECTION = uuid4(), uuid4().bytes
 SECRET = b"the bits of a key"
 
 
@@ -24,7 +24,8 @@ def test_what_is_wrapped_is_unwrapped_in_its_own_context_alone(keywrap):
     context = key_context(KEY.bytes, CONNECTION)
     wrapped = keywrap.wrap(SECRET, context)
     assert keywrap.unwrap(wrapped, context) == SECRET
-    for other in (key_context(uuid4().bytes, CONNECTION), key_context(KEY.bytes, uuid4()), block_context(KEY, 0), b""):
+    another_key, another_connection = key_context(uuid4().bytes, CONNECTION), key_context(KEY.bytes, uuid4().bytes)
+    for other in (another_key, another_connection, block_context(KEY, 0), b""):
         with pytest.raises(Unavailable):
             keywrap.unwrap(wrapped, other)
 
