@@ -140,7 +140,15 @@ ENVIRONMENT = (
         0,
         2**31 - 1,
     ),
-    Setting("QKD_WORKERS", int, 1, "Worker processes of a KME's server (docs/replicas.md).", "KME", 1, 16),
+    Setting(
+        "QKD_WORKERS",
+        int,
+        2,
+        "Worker processes of a KME's server (docs/replicas.md); 1 where it has no folder to count together in.",
+        "KME",
+        1,
+        16,
+    ),
     Setting(
         "QKD_LOG_LEVEL",
         str,

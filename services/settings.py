@@ -58,7 +58,8 @@ class Settings:
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
         problems: list[str] = []
-        found = {name: one.value for name, one in configuration.environment(environ, problems).items()}
+        values = configuration.environment(environ, problems)
+        found = {name: one.value for name, one in values.items()}
         table: Mapping[str, Any] = {}
         if found["QKD_TOPOLOGY"]:
             try:
@@ -67,7 +68,9 @@ class Settings:
                 problems += str(error).splitlines()
         kme = configuration.kme_settings(table, environ, problems)
         if found["QKD_WORKERS"] > 1 and not found["PROMETHEUS_MULTIPROC_DIR"]:
-            problems.append("PROMETHEUS_MULTIPROC_DIR is not set: several workers need a folder to count together in")
+            if values["QKD_WORKERS"].source != "default":
+                problems.append("PROMETHEUS_MULTIPROC_DIR is not set: several workers need a folder to count in")
+            found["QKD_WORKERS"] = 1
         if problems:
             raise SettingsError("\n".join(problems))
         return cls(

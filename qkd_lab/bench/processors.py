@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable
 
 import psutil
 
+from qkd_lab import configuration
 from qkd_lab.lab_folder import LabFolder
 
 # A process id is given out again: with the time of its beginning (in s, as the system says it) it is one process.
@@ -35,10 +37,10 @@ class Processors:
         return {name: _between(before[name], now) for name, now in self.busy(before).items()}
 
     def worker_count(self, name: str) -> int:
-        """Workers of a server; 1 where that is not known here."""
+        """Workers of a server; where it is not here, as many as the settings have that compose is given, too."""
         with contextlib.suppress(psutil.Error, KeyError):
             return max(1, len(psutil.Process(self._pids()[name]).children()))
-        return 1
+        return configuration.read("QKD_WORKERS", os.environ)
 
     def _pids(self) -> dict[str, int]:
         """Read each time: the supervisor starts again what has died."""

@@ -14,6 +14,7 @@ from qkd_lab.topology import SHIPPED, TopologyError, read
 from qkd_lab.topology_fields import KEY_SIZE_BITS, MAX_KEYS
 
 SEED = next(setting for setting in ENVIRONMENT if setting.name == "QKD_SEED")
+WORKERS = "QKD_WORKERS"
 _OF_EACH_PROCESS = {setting.name for setting in ENVIRONMENT if setting.required}
 
 
@@ -114,6 +115,8 @@ def settings(environment: Any, seed: int | None, inherited: Mapping[str, str]) -
             raise ValueError(f"environment[{name!r}]: expected a text, got {value!r}")
         if name in _OF_EACH_PROCESS:
             raise ValueError(f"environment: {name} is another for each process of the network: leave it out")
+    if not inherited.get(WORKERS):
+        found.setdefault(WORKERS, "1")  # a test asks for little at once, and there may be many networks
     if seed is not None:
         if SEED.name in found:
             raise ValueError(f"seed: it is in the environment, too, as {SEED.name}: leave one of them out")

@@ -103,6 +103,9 @@ def test_a_process_with_the_number_of_one_that_has_gone_is_another(parent, lab):
     assert processors.spent_s({"kme-a": {(parent.pid, began_at - 1): 0.0}})["kme-a"] is None
 
 
-def test_of_containers_nothing_is_known(lab):
+def test_of_containers_nothing_is_known_but_the_number_of_workers_that_they_are_given(lab, monkeypatch):
     lab.in_containers = True
-    assert Processors(lab).names == [] and Processors(lab).worker_count("kme-a") == 1
+    monkeypatch.delenv("QKD_WORKERS", raising=False)
+    assert Processors(lab).names == [] and Processors(lab).worker_count("kme-a") == 2
+    monkeypatch.setenv("QKD_WORKERS", "3")
+    assert Processors(lab).worker_count("kme-a") == 3

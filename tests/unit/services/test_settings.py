@@ -28,6 +28,8 @@ def test_a_process_takes_its_settings_from_the_environment(environ, tmp_path):
     assert (settings.log_level, settings.more_hosts) == ("WARNING", ("sae=kme-a.host", "ops=kme-a.host"))
     default = Settings.from_environment(environ)
     assert (default.worker_count, default.log_level, default.more_hosts) == (1, "INFO", ())
+    counted = Settings.from_environment(environ | {"PROMETHEUS_MULTIPROC_DIR": "/tmp/metrics"})
+    assert counted.worker_count == 2
 
 
 def test_several_workers_are_refused_without_a_folder_to_count_together_in(environ):
