@@ -4,7 +4,7 @@ import pytest
 
 from qkd_lab.lab_folder import LabError
 from qkd_lab.processes import services
-from qkd_lab.testing import QKDNetwork
+from qkd_lab.testing import QKDNetwork, arguments
 from qkd_lab.testing.described import Description
 from qkd_lab.topology import load
 
@@ -94,6 +94,17 @@ def test_a_setting_of_this_process_that_can_t_be_is_found_before_anything_starts
     with pytest.raises(ValueError, match="environment: .*QKD_WORKERS.*banana"):
         QKDNetwork(embedded=True)
     QKDNetwork()  # a container does not have it
+
+
+def test_a_kme_has_one_worker_unless_somebody_says_otherwise():
+    def workers(environment, inherited):
+        found = arguments.settings(environment, None, inherited)
+        return {**inherited, **found}["QKD_WORKERS"]
+
+    assert workers(None, {}) == "1" and workers(None, {"QKD_WORKERS": ""}) == "1"
+    assert workers({"QKD_WORKERS": "3"}, {}) == "3"
+    assert workers(None, {"QKD_WORKERS": "4"}) == "4"
+    assert workers({"QKD_WORKERS": "3"}, {"QKD_WORKERS": "4"}) == "3"
 
 
 def test_sites_without_links_have_none(tmp_path):
