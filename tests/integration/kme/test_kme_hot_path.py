@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextlib import closing, contextmanager
-from uuid import UUID
 
 import psycopg2
 import pytest
@@ -99,21 +98,6 @@ def test_the_commands_of_a_script_are_as_many_for_one_key_as_for_ten(full, redis
     ten, for_ten = within(lambda: take(full.a, 10).get_json()["keys"])
     assert for_one == for_ten
     assert within(lambda: fetch(full, one))[1] == within(lambda: fetch(full, ten))[1]
-
-
-def test_the_connection_of_keys_from_several_blocks_is_told_once(full, monkeypatch):
-    """Each block has an entitlement of its own, and to read the id again for each key would take long."""
-    filled(full, 5)
-    *_, keys = (take(full.a, 10).get_json()["keys"] for _ in range(4))  # the first block had 39 left
-    keystore, answers = full.b.entity.keystore, []
-    run = keystore.run
-    monkeypatch.setattr(keystore, "run", lambda *script: answers.append(run(*script)) or answers[-1])
-    assert fetch(full, keys).get_json() == {"keys": keys}
-    ((outcome, connections, *copies),) = answers
-    assert (outcome, len(connections), len(copies)) == (b"ok", 1, 10)
-    with keystore.answering() as store:
-        entitled = store.hmget("entitlement", [UUID(key["key_ID"]).bytes for key in keys])
-    assert len(set(entitled)) == 2, "all keys were of one block"
 
 
 @pytest.mark.parametrize(

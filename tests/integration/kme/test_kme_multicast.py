@@ -83,6 +83,19 @@ def test_keys_of_two_connections_fetched_at_once_are_in_the_audit_trail_under_ea
     assert_accounts(wide)
 
 
+def test_the_connection_of_keys_is_told_once_where_it_is_one_whoever_else_may_fetch_them(wide, monkeypatch):
+    """To read its id again for each key would take as long as to decrypt one."""
+    wide.step_until(lambda: wide.a.entity.pool_count(wide.a.entity.catalogue.between("sae-a", "other")))
+    keys = ask(wide, "sae-a", "other", number=2, additional_slave_SAE_IDs=["third-b"]).get_json()["keys"]
+    keys += ask(wide, "sae-a", "other", number=1).get_json()["keys"]
+    keystore, answers = wide.b.entity.keystore, []
+    run = keystore.run
+    monkeypatch.setattr(keystore, "run", lambda *script: answers.append(run(*script)) or answers[-1])
+    assert fetch(wide, "other", "sae-a", keys).get_json() == {"keys": keys}
+    ((outcome, connections, *copies),) = answers
+    assert (outcome, len(connections), len(copies)) == (b"ok", 1, 3)
+
+
 def test_of_keys_fetched_at_once_those_that_others_still_wait_for_are_not_consumed(wide):
     wide.step_until(lambda: wide.a.entity.pool_count(wide.a.entity.catalogue.between("sae-a", "other")))
     (shared,) = ask(wide, "sae-a", "other", number=1, additional_slave_SAE_IDs=["third-b"]).get_json()["keys"]
